@@ -1,0 +1,51 @@
+/**
+ * The table of rooms: which folder may import which. Types count. An arrow that is not here is a failed test, so
+ * that a new dependency between rooms is a decision and not an accident. See ARCHITECTURE.md.
+ *
+ * A room is named by its folder under `packages/<package>/src`; the most specific name wins, and files directly in
+ * `src` belong to the room of the package. A room may always import itself.
+ */
+export type Rooms = Readonly<Record<string, readonly string[]>>
+
+const engineCore = ['std', 'engine/errors', 'engine/message']
+
+export const rooms: Rooms = {
+  std: [],
+
+  wire: ['std', 'wire/*'],
+  'wire/amqp': ['std', 'wire'],
+
+  'engine/errors': [],
+  'engine/message': ['std', 'engine/errors'],
+  'engine/storage': engineCore,
+  'engine/access': [...engineCore, 'engine/storage'],
+  'engine/flow': [...engineCore, 'engine/storage'],
+  'engine/schedule': [...engineCore, 'engine/storage'],
+  'engine/queue': [...engineCore, 'engine/storage', 'engine/flow', 'engine/schedule'],
+  'engine/exchange': engineCore,
+  'engine/topology': [
+    ...engineCore,
+    'engine/storage',
+    'engine/queue',
+    'engine/exchange',
+    'engine/flow',
+    'engine/schedule',
+  ],
+  // The files of the package itself put the rooms together.
+  engine: ['std', 'engine/*'],
+
+  testkit: ['std', 'engine'],
+
+  'broker/config': ['std'],
+  'broker/log': ['std'],
+  'broker/session': ['std', 'engine'],
+  'broker/auth': ['std', 'engine', 'broker/session'],
+  'broker/net': ['std', 'broker/session', 'broker/log'],
+  'broker/http': ['std', 'engine', 'broker/log'],
+  // Each protocol is a stranger to every other: none has an arrow to another.
+  'broker/protocols/amqp': ['std', 'wire', 'engine', 'broker/session'],
+  // The composition root, the only one that knows every room.
+  broker: ['std', 'wire', 'engine', 'broker/*'],
+  'broker/cli': ['std', 'engine', 'broker', 'broker/config', 'broker/log'],
+  'broker/test': ['std', 'broker', 'broker/config', 'broker/log'],
+}

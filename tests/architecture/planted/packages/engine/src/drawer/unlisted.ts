@@ -1,0 +1,2 @@
+// Planted: a folder without a row in the table.
+export const unlisted = 1
