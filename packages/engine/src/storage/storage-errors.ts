@@ -1,0 +1,54 @@
+/** Where on the disk something is wrong. */
+export interface DiskPlace {
+  /** Path of the file, as the store was given it. */
+  readonly file: string
+  /** Byte offset in the file, not a journal position. */
+  readonly offset: number
+}
+
+/**
+ * Stored bytes are not what was written. Never passed over in silence: what is confirmed may be
+ * missing, and only the operator can decide to go on without it.
+ */
+export class CorruptionError extends Error {
+  override readonly name = 'CorruptionError'
+  readonly file: string
+  readonly offset: number
+
+  constructor(what: string, place: DiskPlace) {
+    super(
+      `${place.file} is damaged at offset ${place.offset}: ${what}; run \`stathmos repair\` to see what can be saved`,
+    )
+    this.file = place.file
+    this.offset = place.offset
+  }
+}
+
+/** The disk has no room. Nothing was stored, and the same frame may be written again when there is. */
+export class StorageFullError extends Error {
+  override readonly name = 'StorageFullError'
+}
+
+/** The disk refused a write for another reason than room. The store takes no more writes. */
+export class StorageFailedError extends Error {
+  override readonly name = 'StorageFailedError'
+}
+
+/**
+ * A sync failed, so that nothing the operating system says about earlier writes can be believed: a
+ * second sync may report success with the data gone. Final; the process must stop and recover.
+ */
+export class SyncFailedError extends Error {
+  override readonly name = 'SyncFailedError'
+}
+
+/** The operating system's code (`ENOSPC` …) of an error, or the empty string. */
+export function systemCode(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : ''
+}
+
+/** Codes that mean "no room": a full file system and a used-up quota. */
+export function meansFull(error: unknown): boolean {
+  const code = systemCode(error)
+  return code === 'ENOSPC' || code === 'EDQUOT'
+}
