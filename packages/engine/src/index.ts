@@ -1,0 +1,5 @@
+export * from './exchange/binding.ts'
+export { Exchange } from './exchange/exchange.ts'
+export type { ExchangeDefinition, ExchangeType, RoutingTarget } from './exchange/exchange.ts'
+export * from './exchange/exchange-table.ts'
+export { TopicTree } from './exchange/topic-tree.ts'
