@@ -49,7 +49,7 @@ function text(value: string): string {
 }
 
 function canonicalMap(map: Headers, depth: number): string {
-  const names = [...map.keys()].sort()
+  const names = [...map.keys()].toSorted()
   return `{${names.map((name) => text(name) + canonicalValue(map.get(name)!, depth)).join('')}}`
 }
 

@@ -246,7 +246,7 @@ export class ExchangeTable<Q extends RoutingTarget> {
   /** Removes every binding to a place that goes; returns the auto-delete exchanges that this leaves without bindings. */
   #dropIncoming(vertex: Vertex<Q>): Exchange<Q>[] {
     const spent: Exchange<Q>[] = []
-    for (const edge of [...vertex.incoming]) {
+    for (const edge of vertex.incoming) {
       this.#dropEdge(edge)
       if (!edge.source.deleted && this.#isSpent(edge.source)) spent.push(edge.source)
     }
@@ -266,7 +266,7 @@ export class ExchangeTable<Q extends RoutingTarget> {
       exchange.deleted = true
       this.#exchanges.delete(exchange.name)
       this.#changed()
-      for (const edge of [...exchange.edges]) this.#dropEdge(edge)
+      for (const edge of exchange.edges) this.#dropEdge(edge)
       for (const spent of this.#dropIncoming(exchange.vertex)) doomed.push(spent)
       this.#onDeleted(exchange)
     }
