@@ -1,5 +1,8 @@
 import type { FileTable } from './file-table.ts'
 
+export { FRAME_HEADER_BYTES } from './frame.ts'
+export { CorruptionError, StorageFailedError, StorageFullError, SyncFailedError } from './storage-errors.ts'
+
 /**
  * A run of whole frames read back from the disk, every one of them checked. It is the caller's to
  * keep; nothing changes it later.

@@ -1,0 +1,307 @@
+import { assert } from '@stathmos/std'
+import type { Random } from '@stathmos/std'
+import { loadBlock } from './block.ts'
+import { FRAME_RECORDS, FRAME_HEADER_BYTES, sealFrame } from './frame.ts'
+import { incarnationOf } from './file-header.ts'
+import type { FileTable } from './file-table.ts'
+import type { Files } from './files.ts'
+import type { Block, FrameStore, FrameStoreLimits, PositionRange, ReplayedFrame } from './frame-store.ts'
+import { inspectDirectory } from './journal-directory.ts'
+import type { JournalDirectory } from './journal-directory.ts'
+import { JournalFile } from './journal-file.ts'
+import { recoverJournal } from './journal-recovery.ts'
+import { JournalWriter } from './journal-writer.ts'
+import { OpenFilePool } from './open-file-pool.ts'
+import { ReserveFile } from './reserve-file.ts'
+import { findSparse, rewriteFiles } from './rewrite.ts'
+import { CorruptionError, SyncFailedError } from './storage-errors.ts'
+
+export interface FrameStoreOptions {
+  readonly files: Files
+  /** The data directory; it must exist. The journal takes its subdirectory `journal`. */
+  readonly directory: string
+  readonly random: Random
+  readonly limits: FrameStoreLimits
+  /** From the newest durable checkpoint, null when there is none. */
+  readonly table: FileTable | null
+}
+
+/** What the last {@link LocalFrameStore.table} promised about the future. */
+interface Snapshot {
+  readonly position: number
+  /** Files that the table left out. */
+  readonly dead: readonly JournalFile[]
+}
+
+/** Frames in files of a local directory, `FORMAT.md` says how. */
+export class LocalFrameStore implements FrameStore {
+  readonly epoch: number
+  readonly incarnation: string
+  readonly #options: FrameStoreOptions
+  readonly #directory: string
+  readonly #found: JournalDirectory
+  readonly #pool: OpenFilePool
+  readonly #reserve: ReserveFile
+  /** By position. The last one is being written. */
+  #files: JournalFile[] = []
+  #writer: JournalWriter | null = null
+  #end: number
+  /** Position after the frame in flight; {@link #end} when there is none. */
+  #claimed: number
+  #writing = false
+  /** Places of the frame that comes next: its file is chosen when it is written. */
+  #placesAhead = 0
+  #aheadMax = -1
+  #held: JournalFile | null = null
+  #letGo: JournalFile | null = null
+  #snapshot: Snapshot | null = null
+  /** Files that a rewrite replaced and no table left out yet. */
+  #replaced: JournalFile[] = []
+  #checkpoint = 0
+  #scrubbed = -1
+  #reserving: Promise<unknown> = Promise.resolve()
+
+  private constructor(options: FrameStoreOptions, directory: string, found: JournalDirectory) {
+    this.#options = options
+    this.#directory = directory
+    this.#found = found
+    this.#end = options.table?.end ?? 0
+    this.#claimed = this.#end
+    this.epoch = found.epochMax + 1
+    this.incarnation = found.incarnation ?? incarnationOf(options.random.bytes(16))
+    this.#pool = new OpenFilePool(options.files, options.limits.openFilesMax)
+    this.#reserve = new ReserveFile(options.files, `${directory}/reserve`, options.limits.reserveBytes, options.random)
+  }
+
+  /**
+   * Looks at what is there and changes nothing in it.
+   * @throws {CorruptionError} when a file that the table lists is missing or is not what it was
+   */
+  static async open(options: FrameStoreOptions): Promise<LocalFrameStore> {
+    const directory = `${options.directory}/journal`
+    await options.files.makeDirectory(directory)
+    await options.files.syncDirectory(options.directory)
+    return new LocalFrameStore(options, directory, await inspectDirectory(options.files, directory, options.table))
+  }
+
+  get end(): number {
+    return this.#end
+  }
+
+  get bytes(): number {
+    const stored = [...this.#files, ...this.#replaced].reduce((sum, file) => sum + file.size, 0)
+    return stored + this.#reserve.bytes
+  }
+
+  get reserveHeld(): boolean {
+    return this.#reserve.held
+  }
+
+  async replay(from: number, visit: (frame: ReplayedFrame) => void): Promise<void> {
+    const { files, limits, table } = this.#options
+    assert(this.#writer === null, 'a frame store is replayed once')
+    const recovery = { files, directory: this.#directory, blockBytes: limits.blockBytes, tableEnd: table?.end ?? 0 }
+    const recovered = await recoverJournal(recovery, this.#found, from, visit)
+    this.#files = recovered.files
+    this.#end = recovered.end
+    this.#claimed = recovered.end
+    this.#checkpoint = from
+    for (const path of recovered.dead) await files.remove(path)
+    this.#writer = await JournalWriter.start({
+      files,
+      directory: this.#directory,
+      random: this.#options.random,
+      fileBytes: limits.fileBytes,
+      number: this.#found.numberMax + 1,
+      position: this.#end,
+      epoch: this.epoch,
+      incarnation: this.incarnation,
+    })
+    this.#files.push(this.#writer.file)
+    this.#reserving = this.#reserve.take()
+    // Whoever asks for the reserve gets the error; until then it is simply not held.
+    this.#reserving.catch(() => {})
+  }
+
+  async write(pieces: readonly Uint8Array[], length: number): Promise<void> {
+    const writer = this.#writer
+    assert(writer !== null, 'a frame was written before the replay')
+    assert(!this.#writing, 'a frame was written while another is in flight')
+    assert(length > FRAME_HEADER_BYTES && this.#aheadMax < this.#end + length, 'a place was held beyond the next frame')
+    this.#writing = true
+    try {
+      const file = await writer.fileForFrame()
+      if (file !== this.#files.at(-1)) this.#files.push(file)
+      sealFrame(pieces, length, { kind: FRAME_RECORDS, position: this.#end, epoch: this.epoch, salt: file.salt })
+      this.#settleAhead(file)
+      this.#claimed = this.#end + length
+      await writer.append(pieces, length)
+      file.appended(length, this.#options.limits.blockBytes)
+      this.#end += length
+      writer.prepare(this.#end)
+    } finally {
+      this.#claimed = this.#end
+      this.#writing = false
+    }
+  }
+
+  async readBlock(position: number): Promise<Block> {
+    const file = this.#fileOf(position)
+    const extent = file?.blockOf(position) ?? null
+    if (file === null || extent === null) {
+      const what = `no file holds position ${position} of a journal that ends at ${this.#end}`
+      throw new CorruptionError(what, { file: file?.path ?? this.#directory, offset: 0 })
+    }
+    return this.#pool.use(file.path, (opened) => loadBlock(file, extent, opened))
+  }
+
+  hold(position: number, places: number): void {
+    if (position >= this.#claimed) return this.#ahead(position, places)
+    if (this.#held === null || !this.#held.holds(position)) this.#held = this.#placeFile(position)
+    this.#held.hold(places)
+  }
+
+  letGo(position: number, places: number): void {
+    if (position >= this.#claimed) return this.#ahead(position, -places)
+    if (this.#letGo === null || !this.#letGo.holds(position)) this.#letGo = this.#placeFile(position)
+    this.#letGo.letGo(places)
+  }
+
+  table(position: number): FileTable {
+    assert(position <= this.#end, 'a checkpoint covers what is not on disk')
+    const current = this.#current()
+    const dead = this.#files.filter((file) => file !== current && file.end <= position && file.places === 0)
+    for (const file of dead) file.dead = true
+    this.#snapshot = { position, dead: [...dead, ...this.#replaced] }
+    return {
+      incarnation: this.incarnation,
+      epoch: this.epoch,
+      end: this.#end,
+      current: current.number,
+      files: this.#files.filter((file) => !file.dead).map((file) => file.row()),
+    }
+  }
+
+  async checkpointed(position: number): Promise<void> {
+    const snapshot = this.#snapshot
+    assert(snapshot?.position === position, 'a checkpoint became durable whose table was never taken')
+    this.#snapshot = null
+    this.#checkpoint = position
+    if (snapshot.dead.length === 0) return
+    const gone = new Set(snapshot.dead)
+    this.#files = this.#files.filter((file) => !gone.has(file))
+    this.#replaced = this.#replaced.filter((file) => !gone.has(file))
+    for (const file of gone) {
+      await this.#pool.forget(file.path)
+      await this.#options.files.remove(file.path)
+    }
+    await this.#syncDirectory()
+  }
+
+  sparse(): PositionRange | null {
+    return findSparse(this.#files.slice(0, -1), this.#checkpoint, this.#options.limits.fileBytes)
+  }
+
+  async rewrite(
+    range: PositionRange,
+    live: Float64Array,
+    sizeOf: (bytes: Uint8Array, view: DataView, offset: number) => number,
+  ): Promise<void> {
+    const { files, random, limits } = this.#options
+    const old = this.#files.filter((file) => file.base >= range.start && file.end <= range.end && !file.dead)
+    assert(old.length > 0 && old.at(-1) !== this.#current(), 'only sealed files are rewritten')
+    const world = { files, random, directory: this.#directory, blockBytes: limits.blockBytes, pool: this.#pool }
+    const copy = await rewriteFiles(world, old, live, sizeOf, { epoch: this.epoch, incarnation: this.incarnation })
+    await this.#syncDirectory()
+    // Places may have come and gone meanwhile: counted on the old files until this very moment.
+    for (const file of old) copy.places += file.places
+    copy.placesMax = copy.places
+    const gone = new Set(old)
+    const at = this.#files.indexOf(old[0]!)
+    this.#files = [...this.#files.slice(0, at), copy, ...this.#files.slice(at).filter((file) => !gone.has(file))]
+    this.#replaced.push(...old)
+    this.#held = null
+    this.#letGo = null
+  }
+
+  async scrub(budgetBytes: number): Promise<void> {
+    for (let left = budgetBytes; left > 0;) {
+      const file = this.#files.find(({ end }) => end > this.#scrubbed && end <= this.#end)
+      if (file === undefined || file === this.#current()) {
+        this.#scrubbed = -1
+        return
+      }
+      const extent = file.blockOf(Math.max(this.#scrubbed, file.base))
+      if (extent !== null) await this.#pool.use(file.path, (opened) => loadBlock(file, extent, opened))
+      this.#scrubbed = extent === null ? file.end : extent.end
+      left -= extent?.length ?? 0
+    }
+  }
+
+  async releaseReserve(): Promise<void> {
+    await this.#reserving.catch(() => {})
+    await this.#reserve.release()
+    await this.#syncDirectory()
+  }
+
+  async restoreReserve(): Promise<boolean> {
+    await this.#reserving.catch(() => {})
+    const taking = this.#reserve.take()
+    this.#reserving = taking
+    return taking
+  }
+
+  async close(): Promise<void> {
+    await this.#reserving.catch(() => {})
+    await this.#writer?.close()
+    await this.#pool.close()
+  }
+
+  #current(): JournalFile {
+    const file = this.#files.at(-1)
+    assert(this.#writer !== null && file !== undefined, 'a frame store was used before its replay')
+    return file
+  }
+
+  #ahead(position: number, places: number): void {
+    this.#placesAhead += places
+    if (position > this.#aheadMax) this.#aheadMax = position
+  }
+
+  #settleAhead(file: JournalFile): void {
+    if (this.#placesAhead > 0) file.hold(this.#placesAhead)
+    else file.letGo(-this.#placesAhead)
+    this.#placesAhead = 0
+    this.#aheadMax = -1
+  }
+
+  #placeFile(position: number): JournalFile {
+    if (position >= this.#end) return this.#current()
+    const file = this.#fileOf(position)
+    if (file !== null) return file
+    throw new CorruptionError(`no file holds position ${position}, which a queue entry refers to`, {
+      file: this.#directory,
+      offset: 0,
+    })
+  }
+
+  #fileOf(position: number): JournalFile | null {
+    let low = 0
+    let high = this.#files.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#files[middle]!.base <= position) low = middle + 1
+      else high = middle
+    }
+    const file = this.#files[low - 1]
+    return file !== undefined && file.holds(position) ? file : null
+  }
+
+  async #syncDirectory(): Promise<void> {
+    try {
+      await this.#options.files.syncDirectory(this.#directory)
+    } catch (cause) {
+      throw new SyncFailedError(`${this.#directory} could not be synced`, { cause })
+    }
+  }
+}
