@@ -21,7 +21,7 @@ export interface Program {
  * Most steps of a program. With the name lengths of the protocols it bounds one evaluation to well under a
  * million states, the counted repeats of a short pattern included.
  */
-export const PATTERN_STEPS_MAX = 2048
+export const PATTERN_STEPS_MAX = 1280
 
 /**
  * Turns syntax into a program, in which a part with a counted repeat is written out as often as it counts.
@@ -43,6 +43,8 @@ export function compilePattern(syntax: Syntax): Program {
 
 class Compiler {
   readonly steps: Step[] = []
+  /** By set, its ordered form: a counted repeat writes the same set many times. */
+  readonly #sets = new Map<CodePoints, CodePoints>()
 
   /** Emits steps that go on, when they succeed, with whatever is emitted next. */
   emit(syntax: Syntax): void {
@@ -50,7 +52,7 @@ class Compiler {
       case 'nothing':
         return
       case 'set':
-        this.push({ op: 'set', set: syntax.set, next: this.steps.length + 1 })
+        this.push({ op: 'set', set: this.#ordered(syntax.set), next: this.steps.length + 1 })
         return
       case 'start':
       case 'end':
@@ -79,6 +81,12 @@ class Compiler {
     }
     this.steps.push(step)
     return step
+  }
+
+  #ordered(set: CodePoints): CodePoints {
+    let known = this.#sets.get(set)
+    if (known === undefined) this.#sets.set(set, (known = ordered(set)))
+    return known
   }
 
   #fork(): Extract<Step, { op: 'fork' }> {
@@ -221,9 +229,27 @@ class Run {
   }
 }
 
+/** @param set with its ranges in order, as compiled */
 function contains({ negated, ranges }: CodePoints, point: number): boolean {
-  for (const [low, high] of ranges) {
-    if (point >= low && point <= high) return !negated
+  let low = 0
+  let high = ranges.length - 1
+  while (low <= high) {
+    const middle = (low + high) >> 1
+    const [first, last] = ranges[middle]!
+    if (point < first) high = middle - 1
+    else if (point > last) low = middle + 1
+    else return !negated
   }
   return negated
+}
+
+/** Sorts and joins the ranges, so that a set of many costs no more than the logarithm of their number to ask. */
+function ordered({ negated, ranges }: CodePoints): CodePoints {
+  const joined: [low: number, high: number][] = []
+  for (const [low, high] of ranges.toSorted(([a], [b]) => a - b)) {
+    const last = joined.at(-1)
+    if (last !== undefined && low <= last[1] + 1) last[1] = Math.max(last[1], high)
+    else joined.push([low, high])
+  }
+  return { negated, ranges: joined }
 }
