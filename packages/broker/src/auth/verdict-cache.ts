@@ -1,0 +1,67 @@
+import { createHmac } from 'node:crypto'
+import type { Clock, Random } from '@stathmos/std'
+
+/** How long a verdict is believed; a changed password counts at once, because the stored hash is part of the key. */
+const KEPT_MS = 60_000
+
+/** About 2 MiB of verdicts. */
+const VERDICTS_MAX = 10_000
+
+const SECRET_BYTES = 32
+
+interface Verdict {
+  readonly result: Promise<boolean | null>
+  readonly expiresAtMs: number
+}
+
+/**
+ * Remembers which passwords were right and which were wrong, so that a storm of reconnecting clients costs one hash
+ * and not thousands, and so does a client that repeats one wrong password for ever. Logins that come while the first of
+ * their kind is being checked wait for the same answer. Holds no password: the keys are HMACs under a secret of this process.
+ */
+export class VerdictCache {
+  readonly #clock: Clock
+  readonly #secret: Uint8Array
+  readonly #verdicts = new Map<string, Verdict>()
+
+  constructor(clock: Clock, random: Random) {
+    this.#clock = clock
+    this.#secret = random.bytes(SECRET_BYTES)
+  }
+
+  /** The remembered verdict, or that of `check`. One that could not be reached (null) is not remembered. */
+  decide(
+    user: string,
+    password: string,
+    stored: string | undefined,
+    check: () => Promise<boolean | null>,
+  ): Promise<boolean | null> {
+    const key = this.#keyOf(user, password, stored ?? '')
+    const now = this.#clock.monotonic()
+    const known = this.#verdicts.get(key)
+    if (known !== undefined && now < known.expiresAtMs) return known.result
+    const result = check()
+    this.#verdicts.delete(key)
+    this.#verdicts.set(key, { result, expiresAtMs: now + KEPT_MS })
+    this.#evict()
+    void result.then((verdict) => {
+      if (verdict === null && this.#verdicts.get(key)?.result === result) this.#verdicts.delete(key)
+    })
+    return result
+  }
+
+  /** Drops the oldest: a Map keeps the order in which its keys came. */
+  #evict(): void {
+    for (const key of this.#verdicts.keys()) {
+      if (this.#verdicts.size <= VERDICTS_MAX) return
+      this.#verdicts.delete(key)
+    }
+  }
+
+  #keyOf(user: string, password: string, stored: string): string {
+    const hmac = createHmac('sha256', this.#secret)
+    // Lengths first, or "ab" + "c" would be "a" + "bc".
+    for (const part of [user, password, stored]) hmac.update(`${Buffer.byteLength(part)}:`).update(part)
+    return hmac.digest('base64')
+  }
+}

@@ -1,0 +1,215 @@
+import { once } from 'node:events'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { systemClock } from '@stathmos/std'
+import { afterEach, expect, test } from 'vitest'
+import { silentLog } from '../log/log.ts'
+import type { Protocol, Session, Transport } from '../session/protocol.ts'
+import { openListener, type Listener } from './listener.ts'
+import { portHolder } from './port-holder.ts'
+import { portInUse } from './port-in-use.ts'
+
+/** A session that keeps what it is told. */
+class RecordingSession implements Session {
+  readonly transport: Transport
+  received = ''
+  events: string[] = []
+  onChange: () => void = () => {}
+
+  constructor(transport: Transport) {
+    this.transport = transport
+  }
+  receive(chunk: Uint8Array): void {
+    this.received += Buffer.from(chunk).toString()
+    this.onChange()
+  }
+  writable(): void {
+    this.#note('writable')
+  }
+  disconnected(): void {
+    this.#note('disconnected')
+  }
+  drain(reason: string): void {
+    this.#note(`drain: ${reason}`)
+  }
+  #note(event: string): void {
+    this.events.push(event)
+    this.onChange()
+  }
+  /** Resolves when `condition` holds; checked at every event. */
+  until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.onChange = () => condition() && resolve()
+      this.onChange()
+    })
+  }
+}
+
+const sessions: RecordingSession[] = []
+const protocol: Protocol = {
+  name: 'amqp',
+  open(transport) {
+    const session = new RecordingSession(transport)
+    sessions.push(session)
+    opened?.()
+    return session
+  },
+}
+let opened: (() => void) | null = null
+let listener: Listener
+
+async function listen(connectionsMax = 10): Promise<Listener> {
+  listener = await openListener({
+    protocol,
+    host: '127.0.0.1',
+    port: 0,
+    connectionsMax,
+    clock: systemClock,
+    log: silentLog,
+  })
+  return listener
+}
+
+async function join(): Promise<{ client: Socket; session: RecordingSession }> {
+  const accepted = new Promise<void>((resolve) => {
+    opened = resolve
+  })
+  const client = connect(listener.port, '127.0.0.1')
+  await once(client, 'connect')
+  await accepted
+  return { client, session: sessions.at(-1)! }
+}
+
+afterEach(async () => {
+  listener.stopAccepting()
+  await listener.drain('the test is over', 0)
+  sessions.length = 0
+})
+
+test('bytes go to the session in order and the session’s bytes to the peer', async () => {
+  await listen()
+  const { client, session } = await join()
+  client.write('hello')
+  await session.until(() => session.received === 'hello')
+  let released = 0
+  session.transport.write(Buffer.from('good '), () => released++)
+  session.transport.write(Buffer.from('day'), () => released++)
+  session.transport.end()
+  let text = ''
+  client.on('data', (chunk: Buffer) => (text += chunk.toString()))
+  await once(client, 'close')
+  expect(text).toBe('good day')
+  expect(released).toBe(2)
+})
+
+test('the session knows its peer by the socket', async () => {
+  await listen()
+  const { client, session } = await join()
+  expect(session.transport.peer).toEqual({ address: '127.0.0.1', port: client.localPort, loopback: true, tls: false })
+})
+
+test('a peer that does not read makes a backlog, and reading it is told once', async () => {
+  await listen()
+  const { client, session } = await join()
+  client.pause()
+  const piece = Buffer.alloc(1 << 20)
+  let released = 0
+  let written = 0
+  while (session.transport.backlog === 0) {
+    session.transport.write(piece, () => released++)
+    written++
+  }
+  expect(session.events).toEqual([])
+  client.resume()
+  await session.until(() => session.events.length > 0)
+  expect(session.events).toEqual(['writable'])
+  expect(session.transport.backlog).toBe(0)
+  expect(released).toBe(written)
+})
+
+test('a connection that is cut tells its session once, and writes to it release their bytes', async () => {
+  await listen()
+  const { client, session } = await join()
+  client.resetAndDestroy()
+  await session.until(() => session.events.includes('disconnected'))
+  let released = false
+  session.transport.write(Buffer.from('late'), () => (released = true))
+  session.transport.end()
+  expect(released).toBe(true)
+  expect(session.events).toEqual(['disconnected'])
+  expect(listener.connectionCount).toBe(0)
+})
+
+test('one connection more than allowed is closed at once, the others stay', async () => {
+  await listen(2)
+  const first = await join()
+  await join()
+  const third = connect(listener.port, '127.0.0.1')
+  third.on('error', () => {})
+  await once(third, 'close')
+  expect(listener.connectionCount).toBe(2)
+  expect(first.client.destroyed).toBe(false)
+})
+
+test('draining has every session say goodbye and waits for the last connection', async () => {
+  await listen()
+  const { client, session } = await join()
+  const done = listener.drain('the broker is stopping', 60_000)
+  expect(session.events).toEqual(['drain: the broker is stopping'])
+  session.transport.write(Buffer.from('bye'), null)
+  session.transport.end()
+  client.resume()
+  await done
+  expect(session.events).toEqual(['drain: the broker is stopping', 'disconnected'])
+})
+
+test('a peer that does not answer the goodbye is cut at the deadline', async () => {
+  await listen()
+  const { client, session } = await join()
+  client.on('error', () => {})
+  await listener.drain('the broker is stopping', 1)
+  expect(session.events.at(-1)).toBe('disconnected')
+})
+
+test('a listener that has stopped accepting refuses and keeps the connections it has', async () => {
+  await listen()
+  const { session } = await join()
+  listener.stopAccepting()
+  const late = connect(listener.port, '127.0.0.1')
+  const [error] = await once(late, 'error')
+  expect((error as NodeJS.ErrnoException).code).toBe('ECONNREFUSED')
+  expect(session.events).toEqual([])
+})
+
+test.runIf(process.platform === 'linux')(
+  'a port in use names the process that holds it and the options that help',
+  async () => {
+    await listen()
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = other.address() as AddressInfo
+    expect(portHolder(port)).toMatchObject({ pid: process.pid })
+    const refused = openListener({
+      protocol,
+      host: '127.0.0.1',
+      port,
+      connectionsMax: 1,
+      clock: systemClock,
+      log: silentLog,
+    })
+    await expect(refused).rejects.toThrow(
+      new RegExp(`the amqp port ${port} is in use by process ${process.pid} \\(.+\\)\\n.*--amqp-port`),
+    )
+    other.close()
+  },
+)
+
+test('when nobody can tell who holds the port, the options are named all the same', async () => {
+  await listen()
+  const { message } = portInUse('http', 15672, undefined)
+  expect(
+    message
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim().split(/\s{2,}/)[0]),
+  ).toEqual(['--http-port 15673', '--port-offset 10000', '--ports auto'])
+})
