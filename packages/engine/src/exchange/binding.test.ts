@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { EngineError } from '../errors.ts'
 import { NO_HEADERS, Timestamp } from '../message/headers.ts'
-import type { HeaderValue, Headers } from '../message/headers.ts'
+import type { HeaderValue } from '../message/headers.ts'
 import { ARGUMENT_DEPTH_MAX, bindingIdentity, canonicalArguments } from './binding.ts'
 import type { Binding } from './binding.ts'
 
@@ -51,6 +51,5 @@ function args(value: HeaderValue): string {
 }
 
 function binding(parts: Partial<Binding>): Binding {
-  const args: Headers = NO_HEADERS
-  return { source: 'x', destination: { kind: 'queue', name: 'q' }, key: 'k', args, ...parts }
+  return { source: 'x', destination: { kind: 'queue', name: 'q' }, key: 'k', args: NO_HEADERS, ...parts }
 }

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { EngineError } from '../errors.ts'
 import { NO_HEADERS } from '../message/headers.ts'
@@ -330,10 +330,7 @@ describe('resolving', () => {
     queue('q')
     table.declare(exchange('h', 'headers'))
     table.bind('h', toQueue('q'), '', NO_HEADERS)
-    const headers = () => {
-      throw new Error('unreadable')
-    }
-    expect(() => table.resolve(table.get('h')!, '', null, headers)).toThrow('unreadable')
+    expect(() => table.resolve(table.get('h')!, '', null, unreadable)).toThrow('unreadable')
     expect(route(table, 'h', '')).toEqual(['q'])
   })
 })
@@ -341,12 +338,15 @@ describe('resolving', () => {
 test('in any graph, cycles included, routing ends and reaches what a naive walk reaches', () => {
   const names = ['a', 'b', 'c', 'd', 'e']
   const name = fc.constantFrom(...names)
-  const key = fc.constantFrom('k', 'l')
   const node = fc.record({
     type: fc.constantFrom<ExchangeType>('direct', 'fanout', 'topic'),
     alternate: fc.option(name, { nil: undefined }),
   })
-  const edge = fc.record({ source: name, target: fc.constantFrom(...names, 'q1', 'q2', 'q3'), key })
+  const edge = fc.record({
+    source: name,
+    target: fc.constantFrom(...names, 'q1', 'q2', 'q3'),
+    key: fc.constantFrom('k', 'l'),
+  })
   fc.assert(
     fc.property(fc.tuple(node, node, node, node, node), fc.array(edge, { maxLength: 15 }), name, (nodes, edges, at) => {
       const { table, queue } = world()
@@ -404,6 +404,10 @@ function world() {
 
 function exchange(name: string, type: ExchangeType = 'direct'): ExchangeDefinition {
   return { name, type, durable: true, autoDelete: false, internal: false, delayed: false, opaque: '' }
+}
+
+function unreadable(): Headers {
+  throw new Error('unreadable')
 }
 
 function toQueue(name: string) {

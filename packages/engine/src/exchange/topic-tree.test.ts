@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { TopicTree } from './topic-tree.ts'
 
@@ -29,10 +29,10 @@ test.each([
   ['*.*', '.', true],
   ['a*', 'ab', false],
   ['a*', 'a*', true],
-])('pattern "%s" against key "%s": %s', (pattern, key, fits) => {
+])('pattern "%s" against key "%s": %s', (pattern, key, expected) => {
   const tree = new TopicTree<string>()
   tree.add(pattern, 'value')
-  expect(found(tree, key).size === 1).toBe(fits)
+  expect(found(tree, key).size === 1).toBe(expected)
 })
 
 test('wildcard characters in a key are plain words', () => {
