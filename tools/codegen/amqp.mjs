@@ -36,7 +36,7 @@ function text(lengthSize) {
 const methods = classes.flatMap(({ name: className, id: classId, methods: table }) =>
   Object.entries(table).map(([name, [id, fields]]) => ({
     name: `${className}.${name}`,
-    pascal: pascal(`${className}-${name}`),
+    pascal: pascalCase(`${className}-${name}`),
     id: classId * 0x10000 + id,
     spec: `${classId}.${id}`,
     fields: fields === '' ? [] : fields.split(' ').map(parseField),
@@ -49,7 +49,7 @@ function parseField(field) {
   return { name: name === '_' ? undefined : name, type }
 }
 
-function pascal(name) {
+function pascalCase(name) {
   return name.replaceAll(/(?:^|-)(\w)/g, (_, letter) => letter.toUpperCase())
 }
 
@@ -67,7 +67,7 @@ function steps(fields) {
 function interfaceOf({ name, pascal, spec, fields }) {
   const lines = fields
     .filter((field) => field.name)
-    .map(({ name, type }) => `  readonly ${name}: ${type === 'bit' ? 'boolean' : types[type].ts}`)
+    .map((field) => `  readonly ${field.name}: ${field.type === 'bit' ? 'boolean' : types[field.type].ts}`)
   return `/** ${spec} */\nexport interface ${pascal} {\n  readonly name: '${name}'\n${lines.join('\n')}\n}\n`
 }
 

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { METHOD_ID, decodeMethod, encodeMethod } from './methods.gen.ts'
 import type { Method, MethodName } from './methods.gen.ts'
@@ -49,10 +49,12 @@ const table: fc.Arbitrary<{ ours: Table; theirs: Record<string, unknown> }> = fc
     theirs: Object.fromEntries(Object.entries(fields).map(([name, [, value]]) => [name, value])),
   }))
 
+function same(values: fc.Arbitrary<unknown>): fc.Arbitrary<{ ours: unknown; theirs: unknown }> {
+  return values.map((value) => ({ ours: value, theirs: value }))
+}
+
 /** A value of the type, as we and as they hold it. */
 function anyValue(name: string, type: string): fc.Arbitrary<{ ours: unknown; theirs: unknown }> {
-  const same = (values: fc.Arbitrary<unknown>): fc.Arbitrary<{ ours: unknown; theirs: unknown }> =>
-    values.map((value) => ({ ours: value, theirs: value }))
   switch (type) {
     case 'bit':
       return same(fc.boolean())

@@ -2,7 +2,7 @@
  * Up to this many octets the loop below is faster than the native copy, which first needs a view of the source: an
  * allocation of 40 ns (65 ns where the source is a Buffer), whatever the size. `bench/byte-copy.mjs` measures both.
  */
-const LOOP_MAX = 160
+const LOOP_MAX = 128
 
 /** Copies `source` from `start` to `end` to `out` at `at`, and returns where the copy ends. */
 export function copyRange(

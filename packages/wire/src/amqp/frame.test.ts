@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ProtocolError } from './errors.ts'
 import { FRAME_METHOD, FrameScan, HEARTBEAT, PROTOCOL_HEADER, beginFrame, endFrame } from './frame.ts'

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { copyRange } from './copy.ts'
 import { FRAME_BODY, FRAME_HEADER, FRAME_METHOD, FrameScan } from './frame.ts'
@@ -208,7 +208,7 @@ test('what is delivered is what was stored, whatever its size and the frame-max'
       fc.uint8Array({ minLength: 2, maxLength: 400 }),
       fc.uint8Array({ maxLength: 2000, size: 'max' }),
       fc.record({ deliveryTag: fc.maxSafeNat(), redelivered: fc.boolean() }),
-      fc.constantFrom(0, 64, 168, 169, 4096),
+      fc.constantFrom(0, 64, 136, 137, 4096),
       (exchange, key, consumerTag, props, body, facts, frameMax) => {
         const message = stored(exchange, key, props, body)
         const tagSize = shortStringBytes(consumerTag).length

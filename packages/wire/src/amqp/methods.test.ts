@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ProtocolError, REPLY } from './errors.ts'
 import { FRAME_END, FRAME_METHOD, FrameScan } from './frame.ts'

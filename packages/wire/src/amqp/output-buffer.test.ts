@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { octets } from './octets.ts'
 import { OutputBuffer, shortStringBytes } from './output-buffer.ts'
@@ -40,8 +40,8 @@ test('text is cut at a character, at the last that fits', () => {
       const cut = cutToUtf8(text, octetsMax)
       expect(text.startsWith(cut)).toBe(true)
       expect(utf8Length(cut)).toBeLessThanOrEqual(octetsMax)
-      const next = [...text.slice(cut.length)][0]
-      if (next !== undefined) expect(utf8Length(cut + next)).toBeGreaterThan(octetsMax)
+      const next = text.codePointAt(cut.length)
+      if (next !== undefined) expect(utf8Length(cut + String.fromCodePoint(next))).toBeGreaterThan(octetsMax)
     }),
   )
 })

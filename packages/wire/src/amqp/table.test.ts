@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ProtocolError } from './errors.ts'
 import { octets, viewOf } from './octets.ts'
@@ -28,6 +28,19 @@ function tableOf(field: Uint8Array): Uint8Array {
   table[5] = 0x66
   table.set(field, 6)
   return table
+}
+
+/** A table with an array in an array in an array. */
+function nested(levels: number): Uint8Array {
+  let field = octets(`'V'`)
+  for (let level = 0; level < levels; level++) {
+    const outer = new Uint8Array(5 + field.length)
+    outer[0] = 0x41
+    viewOf(outer).setUint32(1, field.length)
+    outer.set(field, 5)
+    field = outer
+  }
+  return tableOf(field)
 }
 
 function attempt(run: () => unknown): unknown {
@@ -136,17 +149,6 @@ test.each([
 })
 
 test(`arrays nest ${TABLE_DEPTH_MAX} deep and no deeper, however many octets they promise`, () => {
-  const nested = (levels: number): Uint8Array => {
-    let field = octets(`'V'`)
-    for (let level = 0; level < levels; level++) {
-      const outer = new Uint8Array(5 + field.length)
-      outer[0] = 0x41
-      viewOf(outer).setUint32(1, field.length)
-      outer.set(field, 5)
-      field = outer
-    }
-    return tableOf(field)
-  }
   // The table itself is the first level.
   const deepest = nested(TABLE_DEPTH_MAX - 1)
   expect(encode(decode(deepest))).toEqual(deepest)
