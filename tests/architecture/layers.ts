@@ -38,14 +38,16 @@ export const rooms: Rooms = {
 
   'broker/config': ['std'],
   'broker/log': ['std'],
+  'broker/version': [],
+  'broker/data-directory': ['std'],
   'broker/session': ['std', 'engine'],
-  'broker/auth': ['std', 'engine', 'broker/session'],
   'broker/net': ['std', 'broker/session', 'broker/log'],
+  'broker/auth': ['std', 'engine', 'broker/session', 'broker/net'],
   'broker/http': ['std', 'engine', 'broker/log'],
   // Each protocol is a stranger to every other: none has an arrow to another.
   'broker/protocols/amqp': ['std', 'wire', 'engine', 'broker/session'],
   // The composition root, the only one that knows every room.
   broker: ['std', 'wire', 'engine', 'broker/*'],
-  'broker/cli': ['std', 'engine', 'broker', 'broker/config', 'broker/log'],
+  'broker/cli': ['std', 'engine', 'broker', 'broker/*'],
   'broker/test': ['std', 'broker', 'broker/config', 'broker/log'],
 }

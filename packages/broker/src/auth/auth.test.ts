@@ -3,7 +3,7 @@ import { afterAll, expect, test } from 'vitest'
 import type { Peer } from '../session/protocol.ts'
 import { openAuthenticator } from './authenticator.ts'
 import { openKeyDeriver, type KeyDeriver } from './key-deriver.ts'
-import { isLoopback, isLoopbackHost } from './loopback.ts'
+import { isLoopback, isLoopbackHost } from '../net/loopback.ts'
 import { formatPasswordHash, parsePasswordHash } from './password-hash.ts'
 import { openPasswords, type Passwords } from './passwords.ts'
 

@@ -39,6 +39,8 @@ interface BytesRow extends Row {
 /** Milliseconds; written with a unit: `500ms`, `10s`, `2m`. */
 interface DurationRow extends Row {
   readonly kind: 'duration'
+  readonly min: number
+  readonly max: number
   readonly default: number
 }
 
@@ -56,6 +58,8 @@ interface SwitchRow extends Row {
 export type OptionRow = TextRow | ChoiceRow | IntegerRow | BytesRow | DurationRow | PortRow | SwitchRow
 
 export type Port = number | 'auto' | 'off'
+
+export const PORT_MAX = 65_535
 
 const MiB = 1024 * 1024
 
@@ -122,12 +126,16 @@ export const optionTable = {
   },
   loginTimeout: {
     kind: 'duration',
+    min: 100,
+    max: 600_000,
     default: 10_000,
     help: 'time that a connection has to log in',
     reason: 'a peer that says nothing may not hold a place for ever',
   },
   drainTimeout: {
     kind: 'duration',
+    min: 0,
+    max: 13_000,
     default: 10_000,
     help: 'time that clients have to say goodbye when the broker stops',
     reason: 'container platforms kill after 30 s; the disk needs its part of them',

@@ -56,7 +56,8 @@ test.each([
   [{ portOffset: '-1' }, '--port-offset is "-1"; it must be a whole number from 0 to 60000'],
   [{ ports: 'random' }, '--ports is "random"; it must be one of fixed, auto'],
   [{ host: ' ' }, '--host is " "; it must be a text that is not empty'],
-  [{ loginTimeout: '10' }, '--login-timeout is "10"; it must be a time with its unit, such as 500ms, 10s or 2m'],
+  [{ drainTimeout: '1m' }, '--drain-timeout is "1m"; it must be a time from 0s to 13s, such as 500ms or 10s'],
+  [{ loginTimeout: '10' }, '--login-timeout is "10"; it must be a time from 100ms to 10m, such as 500ms or 10s'],
 ])('a value that an option cannot take is refused with what it takes: %j', (flags, message) => {
   expect(() => resolveSettings({ flags })).toThrow(message)
 })

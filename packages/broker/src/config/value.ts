@@ -1,9 +1,8 @@
-import type { OptionRow, Port } from './options.ts'
+import { PORT_MAX, type OptionRow, type Port } from './options.ts'
 import { SettingsError } from './settings-error.ts'
 
 const BYTES_UNITS: Readonly<Record<string, number>> = { '': 1, b: 1, kib: 1024, mib: 1024 ** 2, gib: 1024 ** 3 }
 const DURATION_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
-const PORT_MAX = 65_535
 
 /**
  * The value that `given` means for an option: text from the command line or the environment, a scalar from the file.
@@ -35,8 +34,11 @@ export function parseValue(row: OptionRow, given: unknown, place: string): strin
         ? bytes
         : refuse(`a size of at least ${row.min} bytes, such as 16MiB`)
     }
-    case 'duration':
-      return measure(text, DURATION_UNITS) ?? refuse('a time with its unit, such as 500ms, 10s or 2m')
+    case 'duration': {
+      const ms = measure(text, DURATION_UNITS)
+      const bounds = `from ${formatValue(row, row.min)} to ${formatValue(row, row.max)}`
+      return ms !== undefined && ms >= row.min && ms <= row.max ? ms : refuse(`a time ${bounds}, such as 500ms or 10s`)
+    }
   }
 }
 
@@ -44,7 +46,7 @@ export function parseValue(row: OptionRow, given: unknown, place: string): strin
 export function formatValue(row: OptionRow, value: string | number | boolean): string {
   if (typeof value !== 'number') return String(value)
   if (row.kind === 'bytes') return withUnit(value, { GiB: 1024 ** 3, MiB: 1024 ** 2, KiB: 1024 })
-  if (row.kind === 'duration') return value === 0 ? '0s' : withUnit(value, { s: 1000, ms: 1 })
+  if (row.kind === 'duration') return value === 0 ? '0s' : withUnit(value, { m: 60_000, s: 1000, ms: 1 })
   return String(value)
 }
 

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '@stathmos/std'
-import { isLoopback } from '../auth/loopback.ts'
+import { isLoopback } from './loopback.ts'
 import type { Peer, Protocol, Session, Transport } from '../session/protocol.ts'
 
 /** How long a peer may take to read our last bytes and close, once we have said goodbye. */

@@ -1,0 +1,54 @@
+#!/usr/bin/env node
+import { Command, CommanderError, Option } from 'commander'
+import { isSecret, keyOf, optionNames, optionTable, rowOf } from '../config/options.ts'
+import { SettingsError } from '../config/settings-error.ts'
+import { formatValue } from '../config/value.ts'
+import { version } from '../version.ts'
+import { EXIT } from './exit.ts'
+import type { Flags } from './settings.ts'
+
+function withSettings(command: Command): Command {
+  command.option('--config <file>', 'settings file (default: stathmos.yaml where it is started, if there is one)')
+  for (const name of optionNames.filter((each) => !isSecret(each))) {
+    const row = rowOf(name)
+    const value = row.kind === 'switch' ? '' : ` <${row.kind === 'choice' ? row.choices.join('|') : row.kind}>`
+    command.addOption(
+      new Option(`--${keyOf(name)}${value}`, `${row.help} (default: ${formatValue(row, optionTable[name].default)})`),
+    )
+  }
+  return command.allowExcessArguments(false)
+}
+
+const program = new Command('stathmos')
+  .description('A durable message broker: AMQP 0-9-1 clients connect as they are.')
+  .version(version)
+  .showSuggestionAfterError()
+  .exitOverride()
+
+withSettings(program.command('up', { isDefault: true }))
+  .description('start the broker (what happens without a command)')
+  .action(async (flags: Flags) => {
+    const { serve } = await import('./serve.ts')
+    await serve(flags)
+  })
+
+withSettings(program.command('config'))
+  .description('show every setting and where it comes from')
+  .action(async (flags: Flags) => {
+    const { showConfig } = await import('./config.ts')
+    await showConfig(flags)
+  })
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Commander has already said it; help and version are no failures.
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage
+  } else if (error instanceof SettingsError) {
+    process.stderr.write(`stathmos: ${error.message}\n`)
+    process.exitCode = EXIT.usage
+  } else {
+    throw error
+  }
+}

@@ -1,0 +1,7 @@
+export { startBroker } from './broker.ts'
+export type { Broker, BrokerSurroundings } from './broker.ts'
+export type { Endpoints } from './data-directory/endpoints.ts'
+export type { Port, Settings } from './config/options.ts'
+export { defaultSettings } from './config/settings.ts'
+export { openLog, silentLog } from './log/log.ts'
+export type { Log, LogFields, LogLevel, LogOptions } from './log/log.ts'
