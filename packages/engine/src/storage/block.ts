@@ -1,15 +1,8 @@
 import type { Block } from './frame-store.ts'
 import type { BlockExtent, JournalFile } from './journal-file.ts'
 import type { OpenFile } from './files.ts'
-import {
-  FRAME_COPIES,
-  FRAME_HEADER_BYTES,
-  frameIntact,
-  frameKind,
-  frameLength,
-  framePosition,
-  getPosition,
-} from './frame.ts'
+import { CopyBlock } from './copy-frame.ts'
+import { FRAME_COPIES, FRAME_HEADER_BYTES, frameIntact, frameKind, frameLength, framePosition } from './frame.ts'
 import { CorruptionError } from './storage-errors.ts'
 
 /**
@@ -37,7 +30,7 @@ export async function loadBlock(journalFile: JournalFile, extent: BlockExtent, f
   if (frameKind(view, 0) !== FRAME_COPIES) {
     throw new CorruptionError('a rewritten file holds a frame of another kind', { file: path, offset: extent.offset })
   }
-  return new CopyBlock(extent, bytes, view, path)
+  return new CopyBlock(extent, bytes, path)
 }
 
 /** Frames as they were written: an offset is a distance. */
@@ -56,48 +49,5 @@ class RecordBlock implements Block {
 
   offsetOf(position: number): number {
     return position - this.start
-  }
-}
-
-/**
- * One frame of copies. After the frame header: count (4 bytes, then 4 of 0), `count` positions of 8
- * bytes in ascending order, `count` offsets from the frame's start of 4 bytes, then the records.
- */
-export const COPY_COUNT_BYTES = 8
-export const COPY_ENTRY_BYTES = 12
-
-class CopyBlock implements Block {
-  readonly start: number
-  readonly end: number
-  readonly bytes: Uint8Array
-  readonly view: DataView
-  readonly #extent: BlockExtent
-  readonly #path: string
-
-  constructor(extent: BlockExtent, bytes: Uint8Array, view: DataView, path: string) {
-    this.start = extent.start
-    this.end = extent.end
-    this.bytes = bytes
-    this.view = view
-    this.#extent = extent
-    this.#path = path
-  }
-
-  offsetOf(position: number): number {
-    const count = this.view.getUint32(FRAME_HEADER_BYTES, true)
-    const positions = FRAME_HEADER_BYTES + COPY_COUNT_BYTES
-    let low = 0
-    let high = count
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      const found = getPosition(this.view, positions + middle * 8)
-      if (found === position) return this.view.getUint32(positions + count * 8 + middle * 4, true)
-      if (found < position) low = middle + 1
-      else high = middle
-    }
-    throw new CorruptionError(`no copy of the record at position ${position}`, {
-      file: this.#path,
-      offset: this.#extent.offset,
-    })
   }
 }

@@ -34,7 +34,7 @@ export interface ReplayedFrame {
   readonly epoch: number
 }
 
-/** A run of positions whose files are mostly dead. */
+/** The positions from `start` up to, not including, `end`. */
 export interface PositionRange {
   readonly start: number
   readonly end: number
@@ -72,24 +72,32 @@ export interface FrameStore {
    * `FRAME_HEADER_BYTES` free bytes, which the store fills in; no piece may change until then.
    *
    * @param length bytes of all pieces together
-   * @throws {StorageFullError} nothing is stored, `end` is unchanged, the call may be repeated
+   * @throws {StorageFullError} nothing is stored, `end` is unchanged; the next call must bring this frame again
    * @throws {StorageFailedError | SyncFailedError} final: every later call fails alike
    */
   write(pieces: readonly Uint8Array[], length: number): Promise<void>
 
   /**
    * The block that holds a position below {@link end}. Every frame in it was checked.
-   * @throws {CorruptionError}
+   * @throws {CorruptionError} also when no file answers for the position
    */
   readBlock(position: number): Promise<Block>
+  /** Whether a file has the position; its record may be gone even so. False where a checkpoint removed the file. */
+  answersFor(position: number): boolean
 
   /**
    * Counts places (queue entries) that refer to the record at `position`. A position at or after the
-   * end of the last frame handed to {@link write} must belong to the very next one.
+   * end of the last frame handed to {@link write} must belong to the very next one. Costs no allocation.
+   * May be called before and during {@link replay}, in any order, for what the checkpoint and the frames say.
    */
   hold(position: number, places: number): void
   /** Takes back what {@link hold} counted. A file without places dies with the next checkpoint. */
   letGo(position: number, places: number): void
+  /**
+   * Positions that share a count with this one: all of them are in the same file, now and after a
+   * rewrite. Of the frame that is handed to {@link write} next it names all there is.
+   */
+  rangeOf(position: number): PositionRange
 
   /**
    * What a checkpoint at `position` must store for the next open. Files that lie wholly below and

@@ -8,15 +8,7 @@ import type { FoundFile, JournalDirectory } from './journal-directory.ts'
 import { JournalFile } from './journal-file.ts'
 import { CorruptionError, meansFull, StorageFullError, SyncFailedError } from './storage-errors.ts'
 
-export interface Recovered {
-  /** By position; all of them sealed. */
-  readonly files: JournalFile[]
-  readonly end: number
-  /** Paths that nothing needs any more. */
-  readonly dead: readonly string[]
-}
-
-interface Recovery {
+export interface Recovery {
   readonly files: Files
   readonly directory: string
   readonly blockBytes: number
@@ -27,63 +19,64 @@ interface Recovery {
 /**
  * Finds the frames at or after `from`, shows them, and repairs what a crash may leave: a torn tail of
  * the last file. Anything else that is not as it was written is corruption.
+ *
+ * @param files the table's, to which newer ones are added just before their first frame is shown
+ * @returns the position after the last frame, and the paths that nothing needs any more
  */
 export async function recoverJournal(
   recovery: Recovery,
   found: JournalDirectory,
+  files: JournalFile[],
   from: number,
   visit: (frame: ReplayedFrame) => void,
-): Promise<Recovered> {
+): Promise<{ end: number; dead: readonly string[] }> {
   const candidates = [
-    ...found.listed.map(({ row, found: file }) => ({ file, known: JournalFile.fromRow(recovery.directory, row) })),
-    ...found.newer.map((file) => ({ file, known: null })),
+    ...found.listed.map(({ found: file }, i) => ({ file, known: files[i]! })),
+    ...unknown(found.newer),
   ]
   const last = candidates.findLast(({ file }) => file.generation === 0 && file.size > FILE_HEADER_BYTES)
-  const files: JournalFile[] = []
   const dead = [...found.dead]
   /** Everything from `from` up to here was seen. */
   let reached = Math.min(from, recovery.tableEnd)
   for (const candidate of candidates) {
-    const known = candidate.known
-    const complete = known !== null && candidate.file.size === known.size && known.end <= from
-    if (known !== null && (known.generation > 0 || (complete && candidate !== last))) {
-      if (known.size > FILE_HEADER_BYTES) files.push(known)
-      else dead.push(candidate.file.path)
-      continue
+    const { file, known } = candidate
+    const complete = known !== null && file.size === known.size && known.end <= from
+    if (known === null || (known.generation === 0 && (!complete || candidate === last))) {
+      const reader = { from, reached, visit, files, isLast: candidate === last }
+      reached = Math.max(reached, await recoverFile(recovery, file, known, reader))
     }
-    const reader = { from, reached, visit, isLast: candidate === last }
-    const file = await recoverFile(recovery, candidate.file, known, reader)
-    if (file === null) {
-      dead.push(candidate.file.path)
-      continue
-    }
-    files.push(file)
-    reached = Math.max(reached, file.end)
   }
+  for (const { file } of candidates)
+    if (!files.some(({ path, blocks }) => path === file.path && blocks > 0)) dead.push(file.path)
+  files.splice(0, files.length, ...files.filter(({ blocks }) => blocks > 0))
   const end = Math.max(reached, files.at(-1)?.end ?? 0)
   const sure = Math.max(found.floorMax, from)
   if (end < sure) {
-    const lost = last?.file ?? found.newer[0]
-    const place = { file: lost?.path ?? recovery.directory, offset: lost?.size ?? 0 }
+    const place = { file: last?.file.path ?? recovery.directory, offset: last?.file.size ?? 0 }
     throw new CorruptionError(`the journal ends at position ${end}, but it reached ${sure}`, place)
   }
-  return { files, end, dead }
+  return { end, dead }
+}
+
+function unknown(newer: readonly FoundFile[]): { file: FoundFile; known: JournalFile | null }[] {
+  return newer.map((file) => ({ file, known: null }))
 }
 
 interface Reader {
   readonly from: number
   readonly reached: number
   readonly visit: (frame: ReplayedFrame) => void
+  readonly files: JournalFile[]
   readonly isLast: boolean
 }
 
-/** Reads one file to its end. Null: it turned out to hold no frame. */
+/** Reads one file to its end, and returns the position there. */
 async function recoverFile(
   recovery: Recovery,
   found: FoundFile,
   known: JournalFile | null,
   reader: Reader,
-): Promise<JournalFile | null> {
+): Promise<number> {
   const path = found.path
   const opened = await recovery.files.open(path, reader.isLast ? 'read-write' : 'read')
   try {
@@ -99,6 +92,7 @@ async function recoverFile(
         requireContiguous(path, position, reader)
         const { number, generation, header } = found
         file = new JournalFile({ directory: recovery.directory, number, generation, salt: header.salt, base: position })
+        reader.files.push(file)
       }
       if (position !== file.base + offset - FILE_HEADER_BYTES) {
         throw new CorruptionError('a frame is at the wrong position', { file: path, offset })
@@ -117,7 +111,7 @@ async function recoverFile(
     })
     if (stop < found.size) await cutTail(scanned, path, stop, known, file, reader)
     if (reader.isLast) await confirmTail(scanned, path, tail)
-    return file
+    return file?.end ?? reader.reached
   } finally {
     await opened.close()
   }

@@ -25,9 +25,6 @@ interface PreparedFile {
   readonly opened: OpenFile
 }
 
-/** Without a prepared file the current one grows; beyond so many times its size the next frame waits for one. */
-const OVERSIZE = 2
-
 /**
  * Appends to the newest journal file and rolls to the next, which it prepares ahead of need: rolling
  * costs the frame that causes it nothing.
@@ -61,18 +58,14 @@ export class JournalWriter {
     return this.#file
   }
 
-  /** Rolls when the current file is full, and returns the file that takes the next frame. */
-  async fileForFrame(): Promise<JournalFile> {
+  /**
+   * Rolls when the current file is full and the next one is ready, and returns the file that takes the
+   * next frame. Never waits: without a prepared file the current one grows.
+   */
+  roll(): JournalFile {
     if (this.#failure !== null) throw this.#failure
-    const { fileBytes } = this.#options
-    if (this.#file.size < fileBytes) return this.#file
-    if (this.#prepared === null && this.#file.size >= OVERSIZE * fileBytes) {
-      this.prepare(this.#file.end)
-      await this.#preparing
-      if (this.#failure !== null) throw this.#failure
-    }
     const next = this.#prepared
-    if (next === null) return this.#file
+    if (next === null || this.#file.size < this.#options.fileBytes) return this.#file
     const full = this.#opened
     this.#prepared = null
     this.#opened = next.opened
@@ -87,6 +80,7 @@ export class JournalWriter {
    * file is as before.
    */
   async append(pieces: readonly Uint8Array[], length: number): Promise<void> {
+    if (this.#failure !== null) throw this.#failure
     const offset = this.#file.size
     try {
       await writeFully(this.#opened, pieces, length, offset)

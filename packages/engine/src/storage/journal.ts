@@ -182,7 +182,7 @@ export class Journal {
     const pieces = this.#piecesOf(start, end)
     this.#frameStart = -1
     this.#cutEnd = end
-    this.#events.cut()
+    this.#events.cut(end)
     this.#write(pieces, end - start, end)
   }
 
@@ -351,8 +351,8 @@ export interface JournalLimits {
 export interface JournalEvents {
   /** A frame is about to be cut: append now what must still be in it. */
   beforeCut(): void
-  /** The frame was cut: what is appended from now on is in the next one. */
-  cut(): void
+  /** The frame that ends at `end` was cut: what is appended from now on is in the next one. */
+  cut(end: number): void
   /** The frame in flight is on disk: hands over what {@link cut} set aside, before the next cut. */
   takeCut(): unknown
   /** Everything below `position` is on disk. */

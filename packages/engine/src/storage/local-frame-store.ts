@@ -43,10 +43,12 @@ export class LocalFrameStore implements FrameStore {
   readonly #pool: OpenFilePool
   readonly #reserve: ReserveFile
   /** By position. The last one is being written. */
-  #files: JournalFile[] = []
+  #files: JournalFile[]
+  /** Position and places in turn: held while the file was not known yet. */
+  #unplaced: number[] = []
   #writer: JournalWriter | null = null
   #end: number
-  /** Position after the frame in flight; {@link #end} when there is none. */
+  /** Position after the frame in flight or refused for want of room; {@link #end} when there is none. */
   #claimed: number
   #writing = false
   /** Places of the frame that comes next: its file is chosen when it is written. */
@@ -67,6 +69,7 @@ export class LocalFrameStore implements FrameStore {
     this.#found = found
     this.#end = options.table?.end ?? 0
     this.#claimed = this.#end
+    this.#files = found.listed.map(({ row }) => JournalFile.fromRow(directory, row))
     this.epoch = found.epochMax + 1
     this.incarnation = found.incarnation ?? incarnationOf(options.random.bytes(16))
     this.#pool = new OpenFilePool(options.files, options.limits.openFilesMax)
@@ -101,10 +104,10 @@ export class LocalFrameStore implements FrameStore {
     const { files, limits, table } = this.#options
     assert(this.#writer === null, 'a frame store is replayed once')
     const recovery = { files, directory: this.#directory, blockBytes: limits.blockBytes, tableEnd: table?.end ?? 0 }
-    const recovered = await recoverJournal(recovery, this.#found, from, visit)
-    this.#files = recovered.files
+    const recovered = await recoverJournal(recovery, this.#found, this.#files, from, visit)
     this.#end = recovered.end
     this.#claimed = recovered.end
+    this.#settlePlaces()
     this.#checkpoint = from
     for (const path of recovered.dead) await files.remove(path)
     this.#writer = await JournalWriter.start({
@@ -127,22 +130,25 @@ export class LocalFrameStore implements FrameStore {
     const writer = this.#writer
     assert(writer !== null, 'a frame was written before the replay')
     assert(!this.#writing, 'a frame was written while another is in flight')
-    assert(length > FRAME_HEADER_BYTES && this.#aheadMax < this.#end + length, 'a place was held beyond the next frame')
+    assert(length > FRAME_HEADER_BYTES, 'a frame holds at least one record')
+    // Up to the first await everything happens at once, so that places held from now on are of the next frame.
+    if (this.#claimed === this.#end) this.#claim(writer.roll(), length)
+    assert(this.#claimed === this.#end + length, 'a frame that found no room must be written again first')
     this.#writing = true
     try {
-      const file = await writer.fileForFrame()
-      if (file !== this.#files.at(-1)) this.#files.push(file)
+      const { file } = writer
       sealFrame(pieces, length, { kind: FRAME_RECORDS, position: this.#end, epoch: this.epoch, salt: file.salt })
-      this.#settleAhead(file)
-      this.#claimed = this.#end + length
       await writer.append(pieces, length)
       file.appended(length, this.#options.limits.blockBytes)
       this.#end += length
       writer.prepare(this.#end)
     } finally {
-      this.#claimed = this.#end
       this.#writing = false
     }
+  }
+
+  answersFor(position: number): boolean {
+    return this.#fileOf(position) !== null
   }
 
   async readBlock(position: number): Promise<Block> {
@@ -156,15 +162,23 @@ export class LocalFrameStore implements FrameStore {
   }
 
   hold(position: number, places: number): void {
+    if (this.#writer === null) return this.#recoverPlaces(position, places)
     if (position >= this.#claimed) return this.#ahead(position, places)
     if (this.#held === null || !this.#held.holds(position)) this.#held = this.#placeFile(position)
     this.#held.hold(places)
   }
 
   letGo(position: number, places: number): void {
+    if (this.#writer === null) return this.#recoverPlaces(position, -places)
     if (position >= this.#claimed) return this.#ahead(position, -places)
     if (this.#letGo === null || !this.#letGo.holds(position)) this.#letGo = this.#placeFile(position)
     this.#letGo.letGo(places)
+  }
+
+  rangeOf(position: number): PositionRange {
+    if (position >= this.#claimed) return { start: this.#claimed, end: Number.MAX_SAFE_INTEGER }
+    const { base, end } = this.#placeFile(position)
+    return { start: base, end: position < this.#end ? end : this.#claimed }
   }
 
   table(position: number): FileTable {
@@ -263,20 +277,43 @@ export class LocalFrameStore implements FrameStore {
     return file
   }
 
+  /** Before the replay is done a count may be below what it will be, and the file may still be unknown. */
+  #recoverPlaces(position: number, places: number): void {
+    if (this.#held === null || !this.#held.holds(position)) this.#held = this.#fileOf(position)
+    if (this.#held === null) this.#unplaced.push(position, places)
+    else this.#held.places += places
+  }
+
+  #settlePlaces(): void {
+    for (let i = 0; i < this.#unplaced.length; i += 2) {
+      this.#placeFile(this.#unplaced[i]!).places += this.#unplaced[i + 1]!
+    }
+    this.#unplaced = []
+    this.#held = null
+    for (const file of this.#files) {
+      assert(file.places >= 0, `${file.path} lost more places than it had`)
+      file.placesMax = Math.max(file.placesMax, file.places)
+    }
+  }
+
   #ahead(position: number, places: number): void {
     this.#placesAhead += places
     if (position > this.#aheadMax) this.#aheadMax = position
   }
 
-  #settleAhead(file: JournalFile): void {
+  /** Decides where the next frame goes, for good: places refer to it from then on. */
+  #claim(file: JournalFile, length: number): void {
+    assert(this.#aheadMax < this.#end + length, 'a place was held beyond the next frame')
+    if (file !== this.#files.at(-1)) this.#files.push(file)
     if (this.#placesAhead > 0) file.hold(this.#placesAhead)
     else file.letGo(-this.#placesAhead)
     this.#placesAhead = 0
     this.#aheadMax = -1
+    this.#claimed = this.#end + length
   }
 
   #placeFile(position: number): JournalFile {
-    if (position >= this.#end) return this.#current()
+    if (position >= this.#end && position < this.#claimed) return this.#current()
     const file = this.#fileOf(position)
     if (file !== null) return file
     throw new CorruptionError(`no file holds position ${position}, which a queue entry refers to`, {

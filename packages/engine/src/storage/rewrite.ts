@@ -1,8 +1,10 @@
 import type { Random } from '@stathmos/std'
-import { COPY_COUNT_BYTES, COPY_ENTRY_BYTES, loadBlock } from './block.ts'
+import { loadBlock } from './block.ts'
+import { copyFrame } from './copy-frame.ts'
+import type { Copy } from './copy-frame.ts'
 import { encodeFileHeader, FILE_HEADER_BYTES } from './file-header.ts'
 import type { Files, OpenFile } from './files.ts'
-import { FRAME_COPIES, FRAME_HEADER_BYTES, sealFrame, setPosition } from './frame.ts'
+import { FRAME_COPIES, sealFrame } from './frame.ts'
 import type { Block, PositionRange } from './frame-store.ts'
 import { JournalFile } from './journal-file.ts'
 import { writeFully } from './journal-writer.ts'
@@ -80,7 +82,9 @@ export async function rewriteFiles(
         block = await blockOf(world.pool, old, position)
       }
       const offset = block.offsetOf(position)
-      writer.add(position, block.bytes.subarray(offset, offset + sizeOf(block.bytes, block.view, offset)))
+      const end = offset + sizeOf(block.bytes, block.view, offset)
+      // A copy, or one survivor per block would keep the whole file in memory.
+      writer.add(position, new Uint8Array(block.bytes.subarray(offset, end)))
     }
     await writer.flush(0)
     await syncCopy(opened, copy.path)
@@ -112,13 +116,12 @@ async function syncCopy(opened: OpenFile, path: string): Promise<void> {
   }
 }
 
-/** Gathers copies into frames. The records are only referred to until they are written. */
+/** Gathers copies into frames. */
 class CopyWriter {
   readonly #opened: OpenFile
   readonly #file: JournalFile
   readonly #epoch: number
-  #positions: number[] = []
-  #records: Uint8Array[] = []
+  #copies: Copy[] = []
   #bytes = 0
 
   constructor(opened: OpenFile, file: JournalFile, epoch: number) {
@@ -128,32 +131,21 @@ class CopyWriter {
   }
 
   add(position: number, record: Uint8Array): void {
-    this.#positions.push(position)
-    this.#records.push(record)
+    this.#copies.push({ position, record })
     this.#bytes += record.length
   }
 
   /** Writes what is gathered as one frame, if it is anything and at least so many bytes. */
   async flush(bytesMin: number): Promise<void> {
-    const count = this.#positions.length
-    if (count === 0 || this.#bytes < bytesMin) return
-    const head = new Uint8Array(FRAME_HEADER_BYTES + COPY_COUNT_BYTES + count * COPY_ENTRY_BYTES)
-    const view = new DataView(head.buffer)
-    const positionsAt = FRAME_HEADER_BYTES + COPY_COUNT_BYTES
-    view.setUint32(FRAME_HEADER_BYTES, count, true)
-    let offset = head.length
-    for (let i = 0; i < count; i++) {
-      setPosition(view, positionsAt + i * 8, this.#positions[i]!)
-      view.setUint32(positionsAt + count * 8 + i * 4, offset, true)
-      offset += this.#records[i]!.length
-    }
-    const pieces = [head, ...this.#records]
-    const position = this.#positions[0]!
-    sealFrame(pieces, offset, { kind: FRAME_COPIES, position, epoch: this.#epoch, salt: this.#file.salt })
-    await writeFully(this.#opened, pieces, offset, this.#file.size)
-    this.#file.copied(position, offset)
-    this.#positions = []
-    this.#records = []
+    const first = this.#copies[0]
+    if (first === undefined || this.#bytes < bytesMin) return
+    // The first block answers from the file's base on, the others from their first record on.
+    const position = this.#file.blocks === 0 ? this.#file.base : first.position
+    const frame = copyFrame(this.#copies)
+    sealFrame([frame], frame.length, { kind: FRAME_COPIES, position, epoch: this.#epoch, salt: this.#file.salt })
+    await writeFully(this.#opened, [frame], frame.length, this.#file.size)
+    this.#file.copied(position, frame.length)
+    this.#copies = []
     this.#bytes = 0
   }
 }

@@ -12,15 +12,13 @@ export interface DiskPlace {
  */
 export class CorruptionError extends Error {
   override readonly name = 'CorruptionError'
-  readonly file: string
-  readonly offset: number
+  readonly place: DiskPlace | null
 
-  constructor(what: string, place: DiskPlace) {
-    super(
-      `${place.file} is damaged at offset ${place.offset}: ${what}; run \`stathmos repair\` to see what can be saved`,
-    )
-    this.file = place.file
-    this.offset = place.offset
+  /** @param place null when `what` names it already */
+  constructor(what: string, place: DiskPlace | null = null) {
+    const where = place === null ? '' : `${place.file} is damaged at offset ${place.offset}: `
+    super(`${where}${what}; run \`stathmos repair\` to see what can be saved`)
+    this.place = place
   }
 }
 

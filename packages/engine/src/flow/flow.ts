@@ -1,0 +1,84 @@
+import type { Clock, Timer } from '@stathmos/std'
+
+/** Why publishers are blocked. */
+export type BlockReason = 'disk' | 'memory'
+
+export interface FlowSource {
+  readonly clock: Clock
+  readonly watchMs: number
+  readonly diskFreeMin: number
+  readonly memoryMax: number
+  freeBytes(): Promise<number>
+  residentBytes(): number
+  /** Room has returned: takes the reserve again. `false`: not enough for that. */
+  restoreReserve(): Promise<boolean>
+}
+
+/**
+ * Watches disk and memory, and blocks publishers before either runs out. Consumers are never blocked:
+ * they are what frees both.
+ */
+export class Flow {
+  readonly #source: FlowSource
+  readonly #listeners = new Set<(blocked: BlockReason | null) => void>()
+  #timer: Timer | null = null
+  #full = false
+  #diskLow = false
+  #memoryHigh = false
+  #closed = false
+  #blocked: BlockReason | null = null
+
+  constructor(source: FlowSource) {
+    this.#source = source
+  }
+
+  /** Why publishers are blocked; null: they are not. */
+  get blocked(): BlockReason | null {
+    return this.#blocked
+  }
+
+  /** Tells `listener` of every change, until the function returned is called. */
+  onChange(listener: (blocked: BlockReason | null) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** A write found the disk full, or went through again. */
+  diskFull(full: boolean): void {
+    if (full) this.#full = true
+    this.#update()
+  }
+
+  start(): void {
+    this.#timer = this.#source.clock.after(this.#source.watchMs, () => void this.#watch())
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+  }
+
+  async #watch(): Promise<void> {
+    const { diskFreeMin, memoryMax } = this.#source
+    try {
+      const free = await this.#source.freeBytes()
+      this.#diskLow = free < diskFreeMin
+      // The reserve was given up; it must be back before anybody may fill the disk again.
+      if (this.#full && !this.#diskLow && (await this.#source.restoreReserve())) this.#full = false
+    } catch {
+      // A file system that does not answer is no reason to block: the next write will tell.
+      this.#diskLow = false
+    }
+    this.#memoryHigh = this.#source.residentBytes() > memoryMax
+    if (this.#closed) return
+    this.#update()
+    this.start()
+  }
+
+  #update(): void {
+    const blocked = this.#full || this.#diskLow ? 'disk' : this.#memoryHigh ? 'memory' : null
+    if (blocked === this.#blocked) return
+    this.#blocked = blocked
+    for (const listener of this.#listeners) listener(blocked)
+  }
+}

@@ -1,0 +1,131 @@
+import type { MessageView } from '../message/message-view.ts'
+import type { Queue } from './queue.ts'
+
+/** Where deliveries go. */
+export interface Receiver {
+  /**
+   * Hands over a message. `ticket` names the delivery in {@link Queue.accept}, `release` and `reject`.
+   * `message` is valid during the call only. Called in delivery order, many times in a row.
+   */
+  deliver(consumer: Consumer, ticket: number, message: MessageView): void
+  /** The burst of deliveries is over: a good moment to write to the socket. */
+  flush(): void
+  /** The broker ended the consumer: its queue was deleted. */
+  cancelled(consumer: Consumer): void
+}
+
+/** A limit on unsettled deliveries that several consumers share. */
+export class Credit {
+  available: number
+  readonly #consumers = new Set<Consumer>()
+
+  constructor(available: number) {
+    this.available = available
+  }
+
+  join(consumer: Consumer): void {
+    this.#consumers.add(consumer)
+  }
+
+  leave(consumer: Consumer): void {
+    this.#consumers.delete(consumer)
+  }
+
+  /** Gives `count` back; everybody who shares it may get messages again. */
+  grant(count: number): void {
+    const empty = this.available <= 0
+    this.available += count
+    if (empty && this.available > 0) for (const consumer of this.#consumers) consumer.wake()
+  }
+}
+
+export interface SubscribeOptions {
+  readonly receiver: Receiver
+  /** How many unsettled deliveries it takes; Infinity: any number. */
+  readonly credit: number
+  readonly sharedCredit?: Credit | null
+  /** Higher ones are served first, as long as they have credit. */
+  readonly priority?: number
+  readonly exclusive?: boolean
+  /** Deliveries count as accepted when they are handed over. */
+  readonly autoAccept: boolean
+  readonly tag?: string
+  /** Who asks: an exclusive queue serves its owner only. */
+  readonly owner?: object
+}
+
+/** One reader of a queue. */
+export class Consumer {
+  readonly queue: Queue
+  readonly receiver: Receiver
+  readonly priority: number
+  readonly exclusive: boolean
+  readonly autoAccept: boolean
+  readonly tag: string
+  readonly sharedCredit: Credit | null
+  credit: number
+  paused = false
+  /** In the queue's round of those that can take a message. */
+  waiting = false
+  inBurst = false
+  cancelled = false
+
+  constructor(queue: Queue, options: SubscribeOptions) {
+    this.queue = queue
+    this.receiver = options.receiver
+    this.priority = options.priority ?? 0
+    this.exclusive = options.exclusive ?? false
+    this.autoAccept = options.autoAccept
+    this.tag = options.tag ?? ''
+    this.credit = options.credit
+    this.sharedCredit = options.sharedCredit ?? null
+    this.sharedCredit?.join(this)
+  }
+
+  /** Whether the queue may hand it a message now (a single active consumer: whether its turn has come). */
+  get active(): boolean {
+    return this.queue.isActive(this)
+  }
+
+  get ableToTake(): boolean {
+    return (
+      this.credit > 0 &&
+      !this.paused &&
+      !this.cancelled &&
+      (this.sharedCredit === null || this.sharedCredit.available > 0)
+    )
+  }
+
+  /** Gives credit back for `count` settled deliveries. */
+  grant(count: number): void {
+    this.credit += count
+    this.sharedCredit?.grant(count)
+    if (!this.waiting) this.wake()
+  }
+
+  /** No deliveries until {@link resume}: its receiver is behind. */
+  pause(): void {
+    this.paused = true
+  }
+
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    this.wake()
+  }
+
+  /** Ends the consumer. What it holds stays in its hands: the session settles or releases it. */
+  cancel(): void {
+    this.queue.unsubscribe(this)
+  }
+
+  /** The burst of deliveries is over. */
+  flush(): void {
+    this.inBurst = false
+    this.receiver.flush()
+  }
+
+  wake(): void {
+    if (this.ableToTake) this.queue.enlist(this)
+  }
+}

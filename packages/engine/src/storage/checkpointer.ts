@@ -1,0 +1,163 @@
+import { encodePage, type Page, TRANSIENT } from '../queue/page.ts'
+import type { Line } from '../queue/line.ts'
+import type { Shard } from '../shard.ts'
+import type { Definition } from '../topology/definition.ts'
+import { type Checkpoint, type LineRow, type PageRow, writeCheckpoint } from './checkpoint-file.ts'
+import type { Files } from './files.ts'
+import type { FrameStore } from './frame-store.ts'
+import { RECORD_LENGTH } from './record.ts'
+
+/** What a checkpoint is made of. */
+export interface CheckpointSource {
+  readonly files: Files
+  readonly directory: string
+  readonly shard: Shard
+  readonly store: FrameStore
+  definitions(): Iterable<Definition>
+}
+
+/**
+ * Writes the state down from time to time, so that recovery never replays more than a bounded piece of
+ * the journal, and removes what is no longer needed. The state is captured in one synchronous stretch at
+ * the end of a frame; the disk work follows while the broker goes on.
+ */
+export class Checkpointer {
+  readonly #source: CheckpointSource
+  #running: Promise<void> | null = null
+  #wanted = false
+  /** Position of the newest checkpoint that is on disk. */
+  position: number
+
+  constructor(source: CheckpointSource, position: number) {
+    this.#source = source
+    this.position = position
+  }
+
+  get running(): boolean {
+    return this.#running !== null
+  }
+
+  /** Asks for a checkpoint at the end of the next frame. */
+  request(): void {
+    if (this.#running === null) this.#wanted = true
+  }
+
+  /** A frame ends at `position` and nothing has been appended behind it. */
+  atFrameEnd(position: number): void {
+    if (!this.#wanted) return
+    this.#wanted = false
+    this.run(position).catch((error: unknown) => this.#source.shard.fail(error))
+  }
+
+  /** Makes a checkpoint now. Call at the end of a frame only. */
+  run(position: number): Promise<void> {
+    const { shard, store, files, directory } = this.#source
+    const reached = store.end
+    const table = store.table(reached)
+    const lines: LineRow[] = []
+    for (const line of shard.lines.values()) if (line.durable) lines.push(this.#captureLine(line))
+    const definitions = [...this.#source.definitions()]
+    const checkpoint: Checkpoint = { position, nextLine: shard.nextLine, table, definitions, lines }
+    const cut = shard.pages.cut()
+    const work = async (): Promise<void> => {
+      await shard.journal.flushed()
+      if (cut !== null) await shard.pages.write(cut)
+      await writeCheckpoint(files, directory, checkpoint)
+      this.position = position
+      await store.checkpointed(reached)
+      await shard.pages.collect()
+      for (const line of shard.lines.values()) line.evict()
+      await this.#rewriteSparse()
+    }
+    this.#running = work().finally(() => {
+      this.#running = null
+    })
+    return this.#running
+  }
+
+  /** Waits for the one under way. */
+  async idle(): Promise<void> {
+    await this.#running
+  }
+
+  #captureLine(line: Line): LineRow {
+    const pages: PageRow[] = []
+    for (const page of line.pages) {
+      if (page.live === 0) continue
+      if (page.dirty) this.#store(page)
+      pages.push(pageRow(page))
+    }
+    return { id: line.id, nextSeq: line.nextSeq, suspect: line.suspect, bytes: line.bytes, pages }
+  }
+
+  #store(page: Page): void {
+    const { shard, store } = this.#source
+    if (page.stored !== null) shard.pages.drop(page.stored)
+    page.stored = shard.pages.add(encodePage(page))
+    page.dirty = false
+    const holds: number[] = []
+    let end = -1
+    let start = 0
+    page.transient = false
+    for (let i = 0; i < page.count; i++) {
+      if (page.isSettled(i)) continue
+      if ((page.sizes[i]! & TRANSIENT) !== 0) page.transient = true
+      const position = page.positions[i]!
+      if (position < start || position >= end) {
+        const range = store.rangeOf(position)
+        start = range.start
+        end = range.end
+        holds.push(position, 0)
+      }
+      holds[holds.length - 1]!++
+    }
+    page.holds = holds
+  }
+
+  /** Copies what is alive in a mostly dead part of the journal, so that the rest can go with the next checkpoint. */
+  async #rewriteSparse(): Promise<void> {
+    const { shard, store } = this.#source
+    const range = store.sparse()
+    if (range === null) return
+    const positions: number[] = []
+    shard.placed = []
+    try {
+      for (const line of shard.lines.values()) {
+        for (const page of [...line.pages]) {
+          if (page.positionHigh < range.start || page.positionLow >= range.end || page.live === 0) continue
+          const wasResident = page.resident
+          await line.load(page)
+          for (let i = 0; i < page.count; i++) {
+            const position = page.positions[i]!
+            if (position >= range.start && position < range.end && !page.isSettled(i)) positions.push(position)
+          }
+          if (!wasResident) line.evict()
+        }
+      }
+      for (const position of shard.placed) {
+        if (position >= range.start && position < range.end) positions.push(position)
+      }
+    } finally {
+      shard.placed = null
+    }
+    const live = Float64Array.from(new Set(positions)).sort()
+    await store.rewrite(range, live, (_bytes, view, offset) => view.getUint32(offset + RECORD_LENGTH, true))
+    shard.journal.dropCold(range.start, range.end)
+  }
+}
+
+function pageRow(page: Page): PageRow {
+  const { base, count, live, positionLow: low, positionHigh: high, holds } = page
+  const stored = page.stored!
+  return {
+    base,
+    count,
+    live,
+    earliest: page.earliest === Number.POSITIVE_INFINITY ? null : page.earliest,
+    low,
+    high,
+    at: [stored.file, stored.offset, stored.length],
+    holds,
+    ...(page.transient ? { transient: true as const } : {}),
+  }
+}

@@ -1,0 +1,119 @@
+import { crc32 } from 'node:zlib'
+import type { StoredPage } from '../queue/page.ts'
+import { CorruptionError } from './frame-store.ts'
+import type { Files, OpenFile } from './files.ts'
+
+/** Before each page in an index file: length u32, crc32 u32. */
+const PAGE_PREFIX_BYTES = 8
+
+/**
+ * Index pages on disk: each checkpoint writes the pages that changed into one new file `index/<n>.idx`.
+ * A file without a page that anybody refers to is removed once a checkpoint that no longer names it is durable.
+ */
+export class PageStore {
+  readonly #files: Files
+  readonly #directory: string
+  readonly #open = new Map<number, Promise<OpenFile>>()
+  readonly #live = new Map<number, number>()
+  #next = 1
+  #pieces: Uint8Array[] = []
+  #offset = 0
+
+  constructor(files: Files, directory: string) {
+    this.#files = files
+    this.#directory = directory
+  }
+
+  /** Counts a page that the checkpoint refers to. */
+  keep(stored: StoredPage): void {
+    this.#live.set(stored.file, (this.#live.get(stored.file) ?? 0) + 1)
+    if (stored.file >= this.#next) this.#next = stored.file + 1
+  }
+
+  /** The page is no longer referred to from memory; its file goes with {@link collect}. */
+  drop(stored: StoredPage): void {
+    this.#live.set(stored.file, (this.#live.get(stored.file) ?? 1) - 1)
+  }
+
+  /** Sets a page aside for the index file being made and tells where it will be. */
+  add(bytes: Uint8Array): StoredPage {
+    const prefix = new Uint8Array(PAGE_PREFIX_BYTES)
+    const view = new DataView(prefix.buffer)
+    view.setUint32(0, bytes.length, true)
+    view.setUint32(4, crc32(bytes), true)
+    const stored = { file: this.#next, offset: this.#offset, length: bytes.length }
+    this.#pieces.push(prefix, bytes)
+    this.#offset += PAGE_PREFIX_BYTES + bytes.length
+    this.keep(stored)
+    return stored
+  }
+
+  /** Takes the pages set aside; {@link write} then puts them on disk while new ones gather. */
+  cut(): { file: number; pieces: Uint8Array[] } | null {
+    const pieces = this.#pieces
+    const file = this.#next
+    this.#pieces = []
+    this.#offset = 0
+    if (pieces.length === 0) return null
+    this.#next = file + 1
+    return { file, pieces }
+  }
+
+  /** Writes an index file; durable with its name when this resolves. */
+  async write(cut: { file: number; pieces: Uint8Array[] }): Promise<void> {
+    const path = this.#path(cut.file)
+    await this.#files.remove(path)
+    const file = await this.#files.open(path, 'create')
+    try {
+      const bytes = Buffer.concat(cut.pieces)
+      let at = 0
+      while (at < bytes.length) {
+        const written = await file.write([bytes.subarray(at)], at)
+        if (written === 0) throw Object.assign(new Error(`no room for ${path}`), { code: 'ENOSPC' })
+        at += written
+      }
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await this.#files.syncDirectory(this.#directory)
+  }
+
+  /** Reads a page back. @throws CorruptionError when it is not what was written */
+  async read(stored: StoredPage): Promise<Uint8Array> {
+    let open = this.#open.get(stored.file)
+    if (open === undefined) {
+      open = this.#files.open(this.#path(stored.file), 'read')
+      this.#open.set(stored.file, open)
+    }
+    const bytes = new Uint8Array(PAGE_PREFIX_BYTES + stored.length)
+    const read = await (await open).read(bytes, stored.offset)
+    const view = new DataView(bytes.buffer)
+    const page = bytes.subarray(PAGE_PREFIX_BYTES)
+    if (read !== bytes.length || view.getUint32(0, true) !== stored.length || view.getUint32(4, true) !== crc32(page)) {
+      throw new CorruptionError(`index page at offset ${stored.offset} of ${this.#path(stored.file)} is damaged`)
+    }
+    return page
+  }
+
+  /** Removes the files that no page lives in. Call when a checkpoint is durable. */
+  async collect(): Promise<void> {
+    for (const [file, live] of this.#live) {
+      if (live > 0) continue
+      this.#live.delete(file)
+      const open = this.#open.get(file)
+      this.#open.delete(file)
+      if (open !== undefined) await (await open).close()
+      await this.#files.remove(this.#path(file))
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const open of this.#open.values()) await (await open).close()
+    this.#open.clear()
+  }
+
+  #path(file: number): string {
+    return `${this.#directory}/${String(file).padStart(10, '0')}.idx`
+  }
+}
