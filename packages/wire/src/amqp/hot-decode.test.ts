@@ -50,8 +50,22 @@ const samples: readonly [payload: string, read: Read, values: object][] = [
     settle('readNack'),
     { deliveryTag: Number.MAX_SAFE_INTEGER, multiple: true, requeue: true },
   ],
+  [
+    `003c 0078 [nack] 0000000000000002 01 [multiple]`,
+    settle('readNack'),
+    { deliveryTag: 2, multiple: true, requeue: false },
+  ],
+  [
+    `003c 0078 [nack] 0000000000000003 02 [requeue]`,
+    settle('readNack'),
+    { deliveryTag: 3, multiple: false, requeue: true },
+  ],
   [`003c 0078 [nack] 0000000000000000 00`, settle('readNack'), { deliveryTag: 0, multiple: false, requeue: false }],
-  [`003c 005a [reject] 0000000100000000 01`, settle('readReject'), { deliveryTag: 2 ** 32, requeue: true }],
+  [
+    `003c 005a [reject] 0000000100000000 01`,
+    settle('readReject'),
+    { deliveryTag: 2 ** 32, multiple: false, requeue: true },
+  ],
 ]
 
 describe.each(samples)('%s', (sample, read, values) => {

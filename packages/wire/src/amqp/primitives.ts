@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { REPLY, ProtocolError } from './errors.ts'
 
 /**
@@ -5,7 +6,8 @@ import { REPLY, ProtocolError } from './errors.ts'
  * Every reader takes the `end` it must not pass and throws {@link ProtocolError} instead of passing it.
  */
 
-const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+/** Keeps a byte order mark: it is part of the name. */
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Beyond this many characters the native decoder wins over the loop. */
 const ASCII_LOOP_MAX = 24
@@ -84,11 +86,9 @@ export function tryReadText(bytes: Uint8Array, start: number, end: number): stri
     }
     if (at === end) return text
   }
-  try {
-    return strictUtf8.decode(bytes.subarray(start, end))
-  } catch {
-    return undefined
-  }
+  // Asked first, not tried: a table full of bad strings would cost an exception for each.
+  const octets = bytes.subarray(start, end)
+  return isUtf8(octets) ? utf8.decode(octets) : undefined
 }
 
 /** The octets from `start` to `end`, copied even where `bytes` is a Buffer, whose `slice` shares its memory. */

@@ -36,6 +36,8 @@ export type Table = ReadonlyMap<string, Field>
 
 export const EMPTY_TABLE: Table = new Map()
 
+const VOID: Field = { type: 'V', value: null }
+
 /** Tables and arrays within each other; deeper is an attack on the stack, not a message. */
 export const TABLE_DEPTH_MAX = 16
 
@@ -223,7 +225,7 @@ function readField(bytes: Uint8Array, view: DataView, at: number, end: number, d
     case 'F':
       return { type, value: readTable(bytes, view, at + 5, end, depth + 1) }
     case 'V':
-      return { type, value: null }
+      return VOID
   }
 }
 
