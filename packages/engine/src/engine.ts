@@ -105,6 +105,7 @@ export class Engine {
     const engine = new Engine(options, { files, limits, shard, store, position: checkpoint?.position ?? 0 })
     for (const definition of checkpoint?.definitions ?? []) engine.#apply(definition)
     restoreLines(shard, checkpoint?.lines ?? [])
+    await shard.pages.sweep()
     const replay = new Replay(shard, (definition) => engine.#apply(definition))
     const from = checkpoint?.position ?? 0
     await store.replay(from, (frame) => replay.frame(frame))

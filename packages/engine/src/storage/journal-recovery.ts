@@ -35,7 +35,6 @@ export async function recoverJournal(
     ...unknown(found.newer),
   ]
   const last = candidates.findLast(({ file }) => file.generation === 0 && file.size > FILE_HEADER_BYTES)
-  const dead = [...found.dead]
   /** Everything from `from` up to here was seen. */
   let reached = Math.min(from, recovery.tableEnd)
   for (const candidate of candidates) {
@@ -46,9 +45,9 @@ export async function recoverJournal(
       reached = Math.max(reached, await recoverFile(recovery, file, known, reader))
     }
   }
-  for (const { file } of candidates)
-    if (!files.some(({ path, blocks }) => path === file.path && blocks > 0)) dead.push(file.path)
   files.splice(0, files.length, ...files.filter(({ blocks }) => blocks > 0))
+  const needed = new Set(files.map(({ path }) => path))
+  const dead = [...found.dead, ...candidates.flatMap(({ file }) => (needed.has(file.path) ? [] : file.path))]
   const end = Math.max(reached, files.at(-1)?.end ?? 0)
   const sure = Math.max(found.floorMax, from)
   if (end < sure) {

@@ -24,6 +24,18 @@ export class PageStore {
     this.#directory = directory
   }
 
+  /**
+   * Removes the files that the checkpoint does not refer to: of one that was never finished, or that died
+   * just before the stop. Call once, after {@link keep} of all that it does refer to.
+   */
+  async sweep(): Promise<void> {
+    for (const name of await this.#files.list(this.#directory)) {
+      const number = Number.parseInt(name, 10)
+      if (Number.isNaN(number) || (this.#live.get(number) ?? 0) > 0) continue
+      await this.#files.remove(`${this.#directory}/${name}`)
+    }
+  }
+
   /** Counts a page that the checkpoint refers to. */
   keep(stored: StoredPage): void {
     this.#live.set(stored.file, (this.#live.get(stored.file) ?? 0) + 1)
@@ -44,7 +56,7 @@ export class PageStore {
     const stored = { file: this.#next, offset: this.#offset, length: bytes.length }
     this.#pieces.push(prefix, bytes)
     this.#offset += PAGE_PREFIX_BYTES + bytes.length
-    this.keep(stored)
+    this.#live.set(stored.file, (this.#live.get(stored.file) ?? 0) + 1)
     return stored
   }
 
