@@ -3,8 +3,9 @@
  * one needs the other, and closes it in the opposite one.
  */
 import { mkdirSync } from 'node:fs'
+import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
-import { nodeFiles, openEngine } from '@stathmos/engine'
+import { nodeFiles, openEngine, type RecoveryReport } from '@stathmos/engine'
 import { systemClock, systemRandom } from '@stathmos/std'
 import { openAuthenticator } from './auth/authenticator.ts'
 import { ensureFirstUser, refuseExposure } from './auth/first-user.ts'
@@ -20,7 +21,6 @@ import type { Log } from './log/log.ts'
 import { openListener, type Listener } from './net/listener.ts'
 import { portInUse } from './net/port-in-use.ts'
 import { amqpOptions, amqpOriginHeaders, openAmqp, ORIGIN_AMQP, STANDARD_EXCHANGES } from './protocols/amqp/index.ts'
-import { OutputPool } from './session/output.ts'
 import { SESSION_LIMITS, type World } from './session/protocol.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { version } from './version.ts'
@@ -30,7 +30,9 @@ export interface Broker {
   readonly endpoints: Endpoints
   /** Absolute. */
   readonly dataDir: string
-  /** The data directory had no users: this is its first start. */
+  /** What was found in the data directory. */
+  readonly recovery: RecoveryReport
+  /** The data directory had no users, and got its first. */
   readonly firstStart: boolean
   /**
    * Drains and stops: not ready, no new connections, a goodbye to every client, everything on disk, the directory free.
@@ -44,9 +46,6 @@ export interface BrokerSurroundings {
   /** The storage can no longer be trusted; the process has to end now and may start again. */
   readonly onFatal: (error: Error) => void
 }
-
-/** What is left of 25 s, in which every container platform is patient, when clients had theirs. */
-const STORAGE_STOP_MS = 10_000
 
 /**
  * Starts a broker. When it resolves, every listener accepts and `endpoints.json` is written. When it rejects, nothing
@@ -78,15 +77,17 @@ export async function startBroker(settings: Settings, { log, onFatal }: BrokerSu
       files: nodeFiles,
       clock,
       random: systemRandom,
+      limits: { diskFreeMin: settings.minFreeDisk, memoryMax: settings.maxMemory || memoryOfMachine() / 2 },
+      residentBytes: () => process.memoryUsage.rss(),
       standardExchanges: STANDARD_EXCHANGES,
       originHeaders: new Map([[ORIGIN_AMQP, amqpOriginHeaders]]),
       onFatal,
     })
-    closers.push(() => engine.close({ deadlineMs: STORAGE_STOP_MS }))
-    engine.flow.onChange(() => {
-      health.blocked = engine.flow.blocked
-      if (engine.flow.blocked === null) log.info('publishers go on')
-      else log.warn('publishers wait', { reason: engine.flow.blocked })
+    closers.push(() => engine.close())
+    engine.flow.onChange((blocked) => {
+      health.blocked = blocked
+      if (blocked === null) log.info('publishers go on')
+      else log.warn('publishers wait', { reason: blocked })
     })
 
     const deriver = openKeyDeriver(clock)
@@ -106,7 +107,6 @@ export async function startBroker(settings: Settings, { log, onFatal }: BrokerSu
         random: systemRandom,
         remoteGuestAllowed: settings.allowRemoteGuest,
       }),
-      output: new OutputPool(clock),
       registry: new SessionRegistry(),
       limits: { ...SESSION_LIMITS, authenticateMs: settings.loginTimeout, messageBytesMax: settings.maxMessageBytes },
     }
@@ -129,6 +129,7 @@ export async function startBroker(settings: Settings, { log, onFatal }: BrokerSu
     return {
       endpoints,
       dataDir,
+      recovery: engine.recovery,
       firstStart,
       stop() {
         health.phase = 'draining'
@@ -167,4 +168,11 @@ function portOf(wanted: Port, { ports, portOffset }: Settings): number | null {
   if (port > PORT_MAX)
     throw new SettingsError(`port ${wanted} and --port-offset ${portOffset} are more than ${PORT_MAX} together`)
   return port
+}
+
+/** Memory that this process may have at most: the machine's, or what its container allows. */
+function memoryOfMachine(): number {
+  const constrained = process.constrainedMemory()
+  // Without a limit the kernel reports a number near 2^64.
+  return constrained > 0 && constrained < totalmem() ? constrained : totalmem()
 }

@@ -82,7 +82,8 @@ function transcript(broker: Broker, settings: Settings, tookMs: number): string 
   const { amqp, http } = broker.endpoints
   const place = relative(process.cwd(), broker.dataDir)
   const lines = [
-    `stathmos ${version} · node ${process.versions.node} · data ${place.startsWith('..') ? broker.dataDir : `./${place}`}${broker.firstStart ? ' (new)' : ''}`,
+    `stathmos ${version} · node ${process.versions.node} · data ${place.startsWith('..') ? broker.dataDir : `./${place}`}`,
+    recovered(broker),
     '',
     ...(amqp === undefined ? [] : [`AMQP     ${amqp}`]),
     ...(http === undefined ? [] : [`Health   ${http}/readyz`]),
@@ -91,6 +92,14 @@ function transcript(broker: Broker, settings: Settings, tookMs: number): string 
     `Ready in ${(tookMs / 1000).toFixed(2)} s. A confirm is sent when the message is on disk. Ctrl-C drains and stops.`,
   ]
   return `${lines.map((line) => (line === '' ? '' : `  ${line}`)).join('\n')}\n`
+}
+
+function recovered({ recovery: { fresh, clean, messages, elapsedMs } }: Broker): string {
+  if (fresh) return 'A new data directory'
+  const how = clean
+    ? ''
+    : ', after a stop that was not clean: what was being delivered may come again, marked as a repeat'
+  return `Recovered ${messages} ${messages === 1 ? 'message' : 'messages'} in ${Math.ceil(elapsedMs)} ms${how}`
 }
 
 function login({ defaultUser, defaultPassword, allowRemoteGuest }: Settings): string {

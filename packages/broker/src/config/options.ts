@@ -124,6 +124,20 @@ export const optionTable = {
     help: 'largest body of a message',
     reason: 'a body is held in memory until it is complete',
   },
+  maxMemory: {
+    kind: 'bytes',
+    min: 0,
+    default: 0,
+    help: 'resident memory above which publishers wait; 0 for half of what the machine or the container has',
+    reason: 'waiting messages live on the disk, so that this is reached by many connections and never by a backlog',
+  },
+  minFreeDisk: {
+    kind: 'bytes',
+    min: 0,
+    default: 160 * MiB,
+    help: 'free room on the disk below which publishers wait',
+    reason: 'consumers go on draining, and what they settle must be written down',
+  },
   loginTimeout: {
     kind: 'duration',
     min: 100,
