@@ -94,7 +94,7 @@ function decoderOf({ name, pascal, fields }) {
   })
   const named = fields.filter((field) => field.name)
   const values = named.map((field) => (local(field) === field.name ? field.name : `${field.name}: ${local(field)}`))
-  return `function decode${pascal}(bytes: Uint8Array, view: DataView, start: number, end: number): ${pascal} {
+  return `function decode${pascal}(view: DataView, bytes: Uint8Array, start: number, end: number): ${pascal} {
 let at = start
 ${lines.join('\n')}
 requireEnd(at, end)
@@ -124,7 +124,7 @@ function encoderOf({ pascal, fields }) {
 }
 
 function decodeCase({ name, pascal, id, fields }) {
-  if (fields.length > 0) return `case ${hex(id)}: return decode${pascal}(bytes, view, at, end)`
+  if (fields.length > 0) return `case ${hex(id)}: return decode${pascal}(view, bytes, at, end)`
   return `case ${hex(id)}: requireEnd(at, end); return { name: '${name}' }`
 }
 
@@ -167,7 +167,7 @@ ${methods.map(({ pascal }) => `  | ${pascal}`).join('\n')}
  * @param view of the same memory as \`bytes\`
  * @throws {ProtocolError} 503 for a method nobody knows, 502 where the fields are not what that method has
  */
-export function decodeMethod(bytes: Uint8Array, view: DataView, start: number, end: number): Method {
+export function decodeMethod(view: DataView, bytes: Uint8Array, start: number, end: number): Method {
   const id = readLong(view, start, end)
   const at = start + 4
   switch (id) {

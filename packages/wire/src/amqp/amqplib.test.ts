@@ -114,7 +114,7 @@ describe.each(methods)('%s', (name, id) => {
     fc.assert(
       fc.property(pairs, fc.nat(0xffff), ({ ours, theirs }, channel) => {
         const frame = oracle.encodeMethod(id, channel, theirs)
-        expect(decodeMethod(frame, viewOf(frame), 7, frame.length - 1)).toEqual(ours)
+        expect(decodeMethod(viewOf(frame), frame, 7, frame.length - 1)).toEqual(ours)
         const out = new OutputBuffer(512)
         encodeMethod(out, channel, ours)
         expect(Buffer.from(out.written()).toString('hex')).toBe(frame.toString('hex'))

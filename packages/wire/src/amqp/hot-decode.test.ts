@@ -74,8 +74,8 @@ describe.each(samples)('%s', (sample, read, values) => {
   test('is read to its values, wherever it lies', () => {
     expect(read(payload, 0, payload.length)).toMatchObject(values)
     const chunk = Uint8Array.of(0xff, 0xff, 0xff, ...payload, 0xff)
-    expect(JSON.stringify(decodeMethod(chunk, viewOf(chunk), 3, 3 + payload.length))).toBe(
-      JSON.stringify(decodeMethod(payload, viewOf(payload), 0, payload.length)),
+    expect(JSON.stringify(decodeMethod(viewOf(chunk), chunk, 3, 3 + payload.length))).toBe(
+      JSON.stringify(decodeMethod(viewOf(payload), payload, 0, payload.length)),
     )
     const moved = { ...(read(chunk, 3, 3 + payload.length) as Record<string, number>) }
     for (const name of ['addressStart', 'keyStart', 'addressEnd']) if (name in moved) moved[name]! -= 3

@@ -78,7 +78,7 @@ function receive(bytes: Uint8Array, frameMax: number): { method: Method; props: 
     expect(frame).toMatchObject({ type, channel: 5 })
   }
   next(FRAME_METHOD)
-  const method = decodeMethod(bytes, view, frame.payloadStart, frame.payloadEnd)
+  const method = decodeMethod(view, bytes, frame.payloadStart, frame.payloadEnd)
   next(FRAME_HEADER)
   const header = new ContentHeaderScan()
   header.read(view, frame.payloadStart, frame.payloadEnd)

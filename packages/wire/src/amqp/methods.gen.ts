@@ -624,140 +624,140 @@ export type Method =
  * @param view of the same memory as `bytes`
  * @throws {ProtocolError} 503 for a method nobody knows, 502 where the fields are not what that method has
  */
-export function decodeMethod(bytes: Uint8Array, view: DataView, start: number, end: number): Method {
+export function decodeMethod(view: DataView, bytes: Uint8Array, start: number, end: number): Method {
   const id = readLong(view, start, end)
   const at = start + 4
   switch (id) {
     case 0x000a000a:
-      return decodeConnectionStart(bytes, view, at, end)
+      return decodeConnectionStart(view, bytes, at, end)
     case 0x000a000b:
-      return decodeConnectionStartOk(bytes, view, at, end)
+      return decodeConnectionStartOk(view, bytes, at, end)
     case 0x000a0014:
-      return decodeConnectionSecure(bytes, view, at, end)
+      return decodeConnectionSecure(view, bytes, at, end)
     case 0x000a0015:
-      return decodeConnectionSecureOk(bytes, view, at, end)
+      return decodeConnectionSecureOk(view, bytes, at, end)
     case 0x000a001e:
-      return decodeConnectionTune(bytes, view, at, end)
+      return decodeConnectionTune(view, bytes, at, end)
     case 0x000a001f:
-      return decodeConnectionTuneOk(bytes, view, at, end)
+      return decodeConnectionTuneOk(view, bytes, at, end)
     case 0x000a0028:
-      return decodeConnectionOpen(bytes, view, at, end)
+      return decodeConnectionOpen(view, bytes, at, end)
     case 0x000a0029:
-      return decodeConnectionOpenOk(bytes, view, at, end)
+      return decodeConnectionOpenOk(view, bytes, at, end)
     case 0x000a0032:
-      return decodeConnectionClose(bytes, view, at, end)
+      return decodeConnectionClose(view, bytes, at, end)
     case 0x000a0033:
       requireEnd(at, end)
       return { name: 'connection.close-ok' }
     case 0x000a003c:
-      return decodeConnectionBlocked(bytes, view, at, end)
+      return decodeConnectionBlocked(view, bytes, at, end)
     case 0x000a003d:
       requireEnd(at, end)
       return { name: 'connection.unblocked' }
     case 0x000a0046:
-      return decodeConnectionUpdateSecret(bytes, view, at, end)
+      return decodeConnectionUpdateSecret(view, bytes, at, end)
     case 0x000a0047:
       requireEnd(at, end)
       return { name: 'connection.update-secret-ok' }
     case 0x0014000a:
-      return decodeChannelOpen(bytes, view, at, end)
+      return decodeChannelOpen(view, bytes, at, end)
     case 0x0014000b:
-      return decodeChannelOpenOk(bytes, view, at, end)
+      return decodeChannelOpenOk(view, bytes, at, end)
     case 0x00140014:
-      return decodeChannelFlow(bytes, view, at, end)
+      return decodeChannelFlow(view, bytes, at, end)
     case 0x00140015:
-      return decodeChannelFlowOk(bytes, view, at, end)
+      return decodeChannelFlowOk(view, bytes, at, end)
     case 0x00140028:
-      return decodeChannelClose(bytes, view, at, end)
+      return decodeChannelClose(view, bytes, at, end)
     case 0x00140029:
       requireEnd(at, end)
       return { name: 'channel.close-ok' }
     case 0x001e000a:
-      return decodeAccessRequest(bytes, view, at, end)
+      return decodeAccessRequest(view, bytes, at, end)
     case 0x001e000b:
-      return decodeAccessRequestOk(bytes, view, at, end)
+      return decodeAccessRequestOk(view, bytes, at, end)
     case 0x0028000a:
-      return decodeExchangeDeclare(bytes, view, at, end)
+      return decodeExchangeDeclare(view, bytes, at, end)
     case 0x0028000b:
       requireEnd(at, end)
       return { name: 'exchange.declare-ok' }
     case 0x00280014:
-      return decodeExchangeDelete(bytes, view, at, end)
+      return decodeExchangeDelete(view, bytes, at, end)
     case 0x00280015:
       requireEnd(at, end)
       return { name: 'exchange.delete-ok' }
     case 0x0028001e:
-      return decodeExchangeBind(bytes, view, at, end)
+      return decodeExchangeBind(view, bytes, at, end)
     case 0x0028001f:
       requireEnd(at, end)
       return { name: 'exchange.bind-ok' }
     case 0x00280028:
-      return decodeExchangeUnbind(bytes, view, at, end)
+      return decodeExchangeUnbind(view, bytes, at, end)
     case 0x00280033:
       requireEnd(at, end)
       return { name: 'exchange.unbind-ok' }
     case 0x0032000a:
-      return decodeQueueDeclare(bytes, view, at, end)
+      return decodeQueueDeclare(view, bytes, at, end)
     case 0x0032000b:
-      return decodeQueueDeclareOk(bytes, view, at, end)
+      return decodeQueueDeclareOk(view, bytes, at, end)
     case 0x00320014:
-      return decodeQueueBind(bytes, view, at, end)
+      return decodeQueueBind(view, bytes, at, end)
     case 0x00320015:
       requireEnd(at, end)
       return { name: 'queue.bind-ok' }
     case 0x0032001e:
-      return decodeQueuePurge(bytes, view, at, end)
+      return decodeQueuePurge(view, bytes, at, end)
     case 0x0032001f:
-      return decodeQueuePurgeOk(bytes, view, at, end)
+      return decodeQueuePurgeOk(view, bytes, at, end)
     case 0x00320028:
-      return decodeQueueDelete(bytes, view, at, end)
+      return decodeQueueDelete(view, bytes, at, end)
     case 0x00320029:
-      return decodeQueueDeleteOk(bytes, view, at, end)
+      return decodeQueueDeleteOk(view, bytes, at, end)
     case 0x00320032:
-      return decodeQueueUnbind(bytes, view, at, end)
+      return decodeQueueUnbind(view, bytes, at, end)
     case 0x00320033:
       requireEnd(at, end)
       return { name: 'queue.unbind-ok' }
     case 0x003c000a:
-      return decodeBasicQos(bytes, view, at, end)
+      return decodeBasicQos(view, bytes, at, end)
     case 0x003c000b:
       requireEnd(at, end)
       return { name: 'basic.qos-ok' }
     case 0x003c0014:
-      return decodeBasicConsume(bytes, view, at, end)
+      return decodeBasicConsume(view, bytes, at, end)
     case 0x003c0015:
-      return decodeBasicConsumeOk(bytes, view, at, end)
+      return decodeBasicConsumeOk(view, bytes, at, end)
     case 0x003c001e:
-      return decodeBasicCancel(bytes, view, at, end)
+      return decodeBasicCancel(view, bytes, at, end)
     case 0x003c001f:
-      return decodeBasicCancelOk(bytes, view, at, end)
+      return decodeBasicCancelOk(view, bytes, at, end)
     case 0x003c0028:
-      return decodeBasicPublish(bytes, view, at, end)
+      return decodeBasicPublish(view, bytes, at, end)
     case 0x003c0032:
-      return decodeBasicReturn(bytes, view, at, end)
+      return decodeBasicReturn(view, bytes, at, end)
     case 0x003c003c:
-      return decodeBasicDeliver(bytes, view, at, end)
+      return decodeBasicDeliver(view, bytes, at, end)
     case 0x003c0046:
-      return decodeBasicGet(bytes, view, at, end)
+      return decodeBasicGet(view, bytes, at, end)
     case 0x003c0047:
-      return decodeBasicGetOk(bytes, view, at, end)
+      return decodeBasicGetOk(view, bytes, at, end)
     case 0x003c0048:
-      return decodeBasicGetEmpty(bytes, view, at, end)
+      return decodeBasicGetEmpty(view, bytes, at, end)
     case 0x003c0050:
-      return decodeBasicAck(bytes, view, at, end)
+      return decodeBasicAck(view, bytes, at, end)
     case 0x003c005a:
-      return decodeBasicReject(bytes, view, at, end)
+      return decodeBasicReject(view, bytes, at, end)
     case 0x003c0064:
-      return decodeBasicRecoverAsync(bytes, view, at, end)
+      return decodeBasicRecoverAsync(view, bytes, at, end)
     case 0x003c006e:
-      return decodeBasicRecover(bytes, view, at, end)
+      return decodeBasicRecover(view, bytes, at, end)
     case 0x003c006f:
       requireEnd(at, end)
       return { name: 'basic.recover-ok' }
     case 0x003c0078:
-      return decodeBasicNack(bytes, view, at, end)
+      return decodeBasicNack(view, bytes, at, end)
     case 0x0055000a:
-      return decodeConfirmSelect(bytes, view, at, end)
+      return decodeConfirmSelect(view, bytes, at, end)
     case 0x0055000b:
       requireEnd(at, end)
       return { name: 'confirm.select-ok' }
@@ -1037,7 +1037,7 @@ export function encodeMethod(out: OutputBuffer, channel: number, method: Method)
   endFrame(out, frame)
 }
 
-function decodeConnectionStart(bytes: Uint8Array, view: DataView, start: number, end: number): ConnectionStart {
+function decodeConnectionStart(view: DataView, bytes: Uint8Array, start: number, end: number): ConnectionStart {
   let at = start
   const versionMajor = readOctet(bytes, at, end)
   at += 1
@@ -1056,7 +1056,7 @@ function decodeConnectionStart(bytes: Uint8Array, view: DataView, start: number,
   return { name: 'connection.start', versionMajor, versionMinor, serverProperties, mechanisms, locales }
 }
 
-function decodeConnectionStartOk(bytes: Uint8Array, view: DataView, start: number, end: number): ConnectionStartOk {
+function decodeConnectionStartOk(view: DataView, bytes: Uint8Array, start: number, end: number): ConnectionStartOk {
   let at = start
   const end0 = longStringEnd(view, at, end)
   const clientProperties = decodeTable(bytes, view, at, end0)
@@ -1074,7 +1074,7 @@ function decodeConnectionStartOk(bytes: Uint8Array, view: DataView, start: numbe
   return { name: 'connection.start-ok', clientProperties, mechanism, response, locale }
 }
 
-function decodeConnectionSecure(bytes: Uint8Array, view: DataView, start: number, end: number): ConnectionSecure {
+function decodeConnectionSecure(view: DataView, bytes: Uint8Array, start: number, end: number): ConnectionSecure {
   let at = start
   const end0 = longStringEnd(view, at, end)
   const challenge = copyOctets(bytes, at + 4, end0)
@@ -1083,7 +1083,7 @@ function decodeConnectionSecure(bytes: Uint8Array, view: DataView, start: number
   return { name: 'connection.secure', challenge }
 }
 
-function decodeConnectionSecureOk(bytes: Uint8Array, view: DataView, start: number, end: number): ConnectionSecureOk {
+function decodeConnectionSecureOk(view: DataView, bytes: Uint8Array, start: number, end: number): ConnectionSecureOk {
   let at = start
   const end0 = longStringEnd(view, at, end)
   const response = copyOctets(bytes, at + 4, end0)
@@ -1092,7 +1092,7 @@ function decodeConnectionSecureOk(bytes: Uint8Array, view: DataView, start: numb
   return { name: 'connection.secure-ok', response }
 }
 
-function decodeConnectionTune(bytes: Uint8Array, view: DataView, start: number, end: number): ConnectionTune {
+function decodeConnectionTune(view: DataView, bytes: Uint8Array, start: number, end: number): ConnectionTune {
   let at = start
   const channelMax = readShort(view, at, end)
   at += 2
@@ -1104,7 +1104,7 @@ function decodeConnectionTune(bytes: Uint8Array, view: DataView, start: number, 
   return { name: 'connection.tune', channelMax, frameMax, heartbeat }
 }
 
-function decodeConnectionTuneOk(bytes: Uint8Array, view: DataView, start: number, end: number): ConnectionTuneOk {
+function decodeConnectionTuneOk(view: DataView, bytes: Uint8Array, start: number, end: number): ConnectionTuneOk {
   let at = start
   const channelMax = readShort(view, at, end)
   at += 2
@@ -1116,7 +1116,7 @@ function decodeConnectionTuneOk(bytes: Uint8Array, view: DataView, start: number
   return { name: 'connection.tune-ok', channelMax, frameMax, heartbeat }
 }
 
-function decodeConnectionOpen(bytes: Uint8Array, view: DataView, start: number, end: number): ConnectionOpen {
+function decodeConnectionOpen(view: DataView, bytes: Uint8Array, start: number, end: number): ConnectionOpen {
   let at = start
   const end0 = shortStringEnd(bytes, at, end)
   const virtualHost = readText(bytes, at + 1, end0)
@@ -1129,14 +1129,14 @@ function decodeConnectionOpen(bytes: Uint8Array, view: DataView, start: number, 
   return { name: 'connection.open', virtualHost }
 }
 
-function decodeConnectionOpenOk(bytes: Uint8Array, view: DataView, start: number, end: number): ConnectionOpenOk {
+function decodeConnectionOpenOk(view: DataView, bytes: Uint8Array, start: number, end: number): ConnectionOpenOk {
   let at = start
   at = shortStringEnd(bytes, at, end)
   requireEnd(at, end)
   return { name: 'connection.open-ok' }
 }
 
-function decodeConnectionClose(bytes: Uint8Array, view: DataView, start: number, end: number): ConnectionClose {
+function decodeConnectionClose(view: DataView, bytes: Uint8Array, start: number, end: number): ConnectionClose {
   let at = start
   const replyCode = readShort(view, at, end)
   at += 2
@@ -1151,7 +1151,7 @@ function decodeConnectionClose(bytes: Uint8Array, view: DataView, start: number,
   return { name: 'connection.close', replyCode, replyText, classId, methodId }
 }
 
-function decodeConnectionBlocked(bytes: Uint8Array, view: DataView, start: number, end: number): ConnectionBlocked {
+function decodeConnectionBlocked(view: DataView, bytes: Uint8Array, start: number, end: number): ConnectionBlocked {
   let at = start
   const end0 = shortStringEnd(bytes, at, end)
   const reason = readText(bytes, at + 1, end0)
@@ -1161,8 +1161,8 @@ function decodeConnectionBlocked(bytes: Uint8Array, view: DataView, start: numbe
 }
 
 function decodeConnectionUpdateSecret(
-  bytes: Uint8Array,
   view: DataView,
+  bytes: Uint8Array,
   start: number,
   end: number,
 ): ConnectionUpdateSecret {
@@ -1177,21 +1177,21 @@ function decodeConnectionUpdateSecret(
   return { name: 'connection.update-secret', newSecret, reason }
 }
 
-function decodeChannelOpen(bytes: Uint8Array, view: DataView, start: number, end: number): ChannelOpen {
+function decodeChannelOpen(view: DataView, bytes: Uint8Array, start: number, end: number): ChannelOpen {
   let at = start
   at = shortStringEnd(bytes, at, end)
   requireEnd(at, end)
   return { name: 'channel.open' }
 }
 
-function decodeChannelOpenOk(bytes: Uint8Array, view: DataView, start: number, end: number): ChannelOpenOk {
+function decodeChannelOpenOk(view: DataView, bytes: Uint8Array, start: number, end: number): ChannelOpenOk {
   let at = start
   at = longStringEnd(view, at, end)
   requireEnd(at, end)
   return { name: 'channel.open-ok' }
 }
 
-function decodeChannelFlow(bytes: Uint8Array, view: DataView, start: number, end: number): ChannelFlow {
+function decodeChannelFlow(view: DataView, bytes: Uint8Array, start: number, end: number): ChannelFlow {
   let at = start
   const bits = readOctet(bytes, at, end)
   const active = (bits & 1) !== 0
@@ -1200,7 +1200,7 @@ function decodeChannelFlow(bytes: Uint8Array, view: DataView, start: number, end
   return { name: 'channel.flow', active }
 }
 
-function decodeChannelFlowOk(bytes: Uint8Array, view: DataView, start: number, end: number): ChannelFlowOk {
+function decodeChannelFlowOk(view: DataView, bytes: Uint8Array, start: number, end: number): ChannelFlowOk {
   let at = start
   const bits = readOctet(bytes, at, end)
   const active = (bits & 1) !== 0
@@ -1209,7 +1209,7 @@ function decodeChannelFlowOk(bytes: Uint8Array, view: DataView, start: number, e
   return { name: 'channel.flow-ok', active }
 }
 
-function decodeChannelClose(bytes: Uint8Array, view: DataView, start: number, end: number): ChannelClose {
+function decodeChannelClose(view: DataView, bytes: Uint8Array, start: number, end: number): ChannelClose {
   let at = start
   const replyCode = readShort(view, at, end)
   at += 2
@@ -1224,7 +1224,7 @@ function decodeChannelClose(bytes: Uint8Array, view: DataView, start: number, en
   return { name: 'channel.close', replyCode, replyText, classId, methodId }
 }
 
-function decodeAccessRequest(bytes: Uint8Array, view: DataView, start: number, end: number): AccessRequest {
+function decodeAccessRequest(view: DataView, bytes: Uint8Array, start: number, end: number): AccessRequest {
   let at = start
   const end0 = shortStringEnd(bytes, at, end)
   const realm = readText(bytes, at + 1, end0)
@@ -1240,7 +1240,7 @@ function decodeAccessRequest(bytes: Uint8Array, view: DataView, start: number, e
   return { name: 'access.request', realm, exclusive, passive, active, write, read }
 }
 
-function decodeAccessRequestOk(bytes: Uint8Array, view: DataView, start: number, end: number): AccessRequestOk {
+function decodeAccessRequestOk(view: DataView, bytes: Uint8Array, start: number, end: number): AccessRequestOk {
   let at = start
   const ticket = readShort(view, at, end)
   at += 2
@@ -1248,7 +1248,7 @@ function decodeAccessRequestOk(bytes: Uint8Array, view: DataView, start: number,
   return { name: 'access.request-ok', ticket }
 }
 
-function decodeExchangeDeclare(bytes: Uint8Array, view: DataView, start: number, end: number): ExchangeDeclare {
+function decodeExchangeDeclare(view: DataView, bytes: Uint8Array, start: number, end: number): ExchangeDeclare {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1272,7 +1272,7 @@ function decodeExchangeDeclare(bytes: Uint8Array, view: DataView, start: number,
   return { name: 'exchange.declare', exchange, type, passive, durable, autoDelete, internal, noWait, arguments: table }
 }
 
-function decodeExchangeDelete(bytes: Uint8Array, view: DataView, start: number, end: number): ExchangeDelete {
+function decodeExchangeDelete(view: DataView, bytes: Uint8Array, start: number, end: number): ExchangeDelete {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1287,7 +1287,7 @@ function decodeExchangeDelete(bytes: Uint8Array, view: DataView, start: number, 
   return { name: 'exchange.delete', exchange, ifUnused, noWait }
 }
 
-function decodeExchangeBind(bytes: Uint8Array, view: DataView, start: number, end: number): ExchangeBind {
+function decodeExchangeBind(view: DataView, bytes: Uint8Array, start: number, end: number): ExchangeBind {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1310,7 +1310,7 @@ function decodeExchangeBind(bytes: Uint8Array, view: DataView, start: number, en
   return { name: 'exchange.bind', destination, source, routingKey, noWait, arguments: table }
 }
 
-function decodeExchangeUnbind(bytes: Uint8Array, view: DataView, start: number, end: number): ExchangeUnbind {
+function decodeExchangeUnbind(view: DataView, bytes: Uint8Array, start: number, end: number): ExchangeUnbind {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1333,7 +1333,7 @@ function decodeExchangeUnbind(bytes: Uint8Array, view: DataView, start: number, 
   return { name: 'exchange.unbind', destination, source, routingKey, noWait, arguments: table }
 }
 
-function decodeQueueDeclare(bytes: Uint8Array, view: DataView, start: number, end: number): QueueDeclare {
+function decodeQueueDeclare(view: DataView, bytes: Uint8Array, start: number, end: number): QueueDeclare {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1354,7 +1354,7 @@ function decodeQueueDeclare(bytes: Uint8Array, view: DataView, start: number, en
   return { name: 'queue.declare', queue, passive, durable, exclusive, autoDelete, noWait, arguments: table }
 }
 
-function decodeQueueDeclareOk(bytes: Uint8Array, view: DataView, start: number, end: number): QueueDeclareOk {
+function decodeQueueDeclareOk(view: DataView, bytes: Uint8Array, start: number, end: number): QueueDeclareOk {
   let at = start
   const end0 = shortStringEnd(bytes, at, end)
   const queue = readText(bytes, at + 1, end0)
@@ -1367,7 +1367,7 @@ function decodeQueueDeclareOk(bytes: Uint8Array, view: DataView, start: number, 
   return { name: 'queue.declare-ok', queue, messageCount, consumerCount }
 }
 
-function decodeQueueBind(bytes: Uint8Array, view: DataView, start: number, end: number): QueueBind {
+function decodeQueueBind(view: DataView, bytes: Uint8Array, start: number, end: number): QueueBind {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1390,7 +1390,7 @@ function decodeQueueBind(bytes: Uint8Array, view: DataView, start: number, end: 
   return { name: 'queue.bind', queue, exchange, routingKey, noWait, arguments: table }
 }
 
-function decodeQueuePurge(bytes: Uint8Array, view: DataView, start: number, end: number): QueuePurge {
+function decodeQueuePurge(view: DataView, bytes: Uint8Array, start: number, end: number): QueuePurge {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1404,7 +1404,7 @@ function decodeQueuePurge(bytes: Uint8Array, view: DataView, start: number, end:
   return { name: 'queue.purge', queue, noWait }
 }
 
-function decodeQueuePurgeOk(bytes: Uint8Array, view: DataView, start: number, end: number): QueuePurgeOk {
+function decodeQueuePurgeOk(view: DataView, bytes: Uint8Array, start: number, end: number): QueuePurgeOk {
   let at = start
   const messageCount = readLong(view, at, end)
   at += 4
@@ -1412,7 +1412,7 @@ function decodeQueuePurgeOk(bytes: Uint8Array, view: DataView, start: number, en
   return { name: 'queue.purge-ok', messageCount }
 }
 
-function decodeQueueDelete(bytes: Uint8Array, view: DataView, start: number, end: number): QueueDelete {
+function decodeQueueDelete(view: DataView, bytes: Uint8Array, start: number, end: number): QueueDelete {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1428,7 +1428,7 @@ function decodeQueueDelete(bytes: Uint8Array, view: DataView, start: number, end
   return { name: 'queue.delete', queue, ifUnused, ifEmpty, noWait }
 }
 
-function decodeQueueDeleteOk(bytes: Uint8Array, view: DataView, start: number, end: number): QueueDeleteOk {
+function decodeQueueDeleteOk(view: DataView, bytes: Uint8Array, start: number, end: number): QueueDeleteOk {
   let at = start
   const messageCount = readLong(view, at, end)
   at += 4
@@ -1436,7 +1436,7 @@ function decodeQueueDeleteOk(bytes: Uint8Array, view: DataView, start: number, e
   return { name: 'queue.delete-ok', messageCount }
 }
 
-function decodeQueueUnbind(bytes: Uint8Array, view: DataView, start: number, end: number): QueueUnbind {
+function decodeQueueUnbind(view: DataView, bytes: Uint8Array, start: number, end: number): QueueUnbind {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1456,7 +1456,7 @@ function decodeQueueUnbind(bytes: Uint8Array, view: DataView, start: number, end
   return { name: 'queue.unbind', queue, exchange, routingKey, arguments: table }
 }
 
-function decodeBasicQos(bytes: Uint8Array, view: DataView, start: number, end: number): BasicQos {
+function decodeBasicQos(view: DataView, bytes: Uint8Array, start: number, end: number): BasicQos {
   let at = start
   const prefetchSize = readLong(view, at, end)
   at += 4
@@ -1469,7 +1469,7 @@ function decodeBasicQos(bytes: Uint8Array, view: DataView, start: number, end: n
   return { name: 'basic.qos', prefetchSize, prefetchCount, global }
 }
 
-function decodeBasicConsume(bytes: Uint8Array, view: DataView, start: number, end: number): BasicConsume {
+function decodeBasicConsume(view: DataView, bytes: Uint8Array, start: number, end: number): BasicConsume {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1492,7 +1492,7 @@ function decodeBasicConsume(bytes: Uint8Array, view: DataView, start: number, en
   return { name: 'basic.consume', queue, consumerTag, noLocal, noAck, exclusive, noWait, arguments: table }
 }
 
-function decodeBasicConsumeOk(bytes: Uint8Array, view: DataView, start: number, end: number): BasicConsumeOk {
+function decodeBasicConsumeOk(view: DataView, bytes: Uint8Array, start: number, end: number): BasicConsumeOk {
   let at = start
   const end0 = shortStringEnd(bytes, at, end)
   const consumerTag = readText(bytes, at + 1, end0)
@@ -1501,7 +1501,7 @@ function decodeBasicConsumeOk(bytes: Uint8Array, view: DataView, start: number, 
   return { name: 'basic.consume-ok', consumerTag }
 }
 
-function decodeBasicCancel(bytes: Uint8Array, view: DataView, start: number, end: number): BasicCancel {
+function decodeBasicCancel(view: DataView, bytes: Uint8Array, start: number, end: number): BasicCancel {
   let at = start
   const end0 = shortStringEnd(bytes, at, end)
   const consumerTag = readText(bytes, at + 1, end0)
@@ -1513,7 +1513,7 @@ function decodeBasicCancel(bytes: Uint8Array, view: DataView, start: number, end
   return { name: 'basic.cancel', consumerTag, noWait }
 }
 
-function decodeBasicCancelOk(bytes: Uint8Array, view: DataView, start: number, end: number): BasicCancelOk {
+function decodeBasicCancelOk(view: DataView, bytes: Uint8Array, start: number, end: number): BasicCancelOk {
   let at = start
   const end0 = shortStringEnd(bytes, at, end)
   const consumerTag = readText(bytes, at + 1, end0)
@@ -1522,7 +1522,7 @@ function decodeBasicCancelOk(bytes: Uint8Array, view: DataView, start: number, e
   return { name: 'basic.cancel-ok', consumerTag }
 }
 
-function decodeBasicPublish(bytes: Uint8Array, view: DataView, start: number, end: number): BasicPublish {
+function decodeBasicPublish(view: DataView, bytes: Uint8Array, start: number, end: number): BasicPublish {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1540,7 +1540,7 @@ function decodeBasicPublish(bytes: Uint8Array, view: DataView, start: number, en
   return { name: 'basic.publish', exchange, routingKey, mandatory, immediate }
 }
 
-function decodeBasicReturn(bytes: Uint8Array, view: DataView, start: number, end: number): BasicReturn {
+function decodeBasicReturn(view: DataView, bytes: Uint8Array, start: number, end: number): BasicReturn {
   let at = start
   const replyCode = readShort(view, at, end)
   at += 2
@@ -1557,7 +1557,7 @@ function decodeBasicReturn(bytes: Uint8Array, view: DataView, start: number, end
   return { name: 'basic.return', replyCode, replyText, exchange, routingKey }
 }
 
-function decodeBasicDeliver(bytes: Uint8Array, view: DataView, start: number, end: number): BasicDeliver {
+function decodeBasicDeliver(view: DataView, bytes: Uint8Array, start: number, end: number): BasicDeliver {
   let at = start
   const end0 = shortStringEnd(bytes, at, end)
   const consumerTag = readText(bytes, at + 1, end0)
@@ -1577,7 +1577,7 @@ function decodeBasicDeliver(bytes: Uint8Array, view: DataView, start: number, en
   return { name: 'basic.deliver', consumerTag, deliveryTag, redelivered, exchange, routingKey }
 }
 
-function decodeBasicGet(bytes: Uint8Array, view: DataView, start: number, end: number): BasicGet {
+function decodeBasicGet(view: DataView, bytes: Uint8Array, start: number, end: number): BasicGet {
   let at = start
   requireOctets(at, 2, end, 'a reserved field')
   at += 2
@@ -1591,7 +1591,7 @@ function decodeBasicGet(bytes: Uint8Array, view: DataView, start: number, end: n
   return { name: 'basic.get', queue, noAck }
 }
 
-function decodeBasicGetOk(bytes: Uint8Array, view: DataView, start: number, end: number): BasicGetOk {
+function decodeBasicGetOk(view: DataView, bytes: Uint8Array, start: number, end: number): BasicGetOk {
   let at = start
   const deliveryTag = readLongLong(view, at, end)
   at += 8
@@ -1610,14 +1610,14 @@ function decodeBasicGetOk(bytes: Uint8Array, view: DataView, start: number, end:
   return { name: 'basic.get-ok', deliveryTag, redelivered, exchange, routingKey, messageCount }
 }
 
-function decodeBasicGetEmpty(bytes: Uint8Array, view: DataView, start: number, end: number): BasicGetEmpty {
+function decodeBasicGetEmpty(view: DataView, bytes: Uint8Array, start: number, end: number): BasicGetEmpty {
   let at = start
   at = shortStringEnd(bytes, at, end)
   requireEnd(at, end)
   return { name: 'basic.get-empty' }
 }
 
-function decodeBasicAck(bytes: Uint8Array, view: DataView, start: number, end: number): BasicAck {
+function decodeBasicAck(view: DataView, bytes: Uint8Array, start: number, end: number): BasicAck {
   let at = start
   const deliveryTag = readLongLong(view, at, end)
   at += 8
@@ -1628,7 +1628,7 @@ function decodeBasicAck(bytes: Uint8Array, view: DataView, start: number, end: n
   return { name: 'basic.ack', deliveryTag, multiple }
 }
 
-function decodeBasicReject(bytes: Uint8Array, view: DataView, start: number, end: number): BasicReject {
+function decodeBasicReject(view: DataView, bytes: Uint8Array, start: number, end: number): BasicReject {
   let at = start
   const deliveryTag = readLongLong(view, at, end)
   at += 8
@@ -1639,7 +1639,7 @@ function decodeBasicReject(bytes: Uint8Array, view: DataView, start: number, end
   return { name: 'basic.reject', deliveryTag, requeue }
 }
 
-function decodeBasicRecoverAsync(bytes: Uint8Array, view: DataView, start: number, end: number): BasicRecoverAsync {
+function decodeBasicRecoverAsync(view: DataView, bytes: Uint8Array, start: number, end: number): BasicRecoverAsync {
   let at = start
   const bits = readOctet(bytes, at, end)
   const requeue = (bits & 1) !== 0
@@ -1648,7 +1648,7 @@ function decodeBasicRecoverAsync(bytes: Uint8Array, view: DataView, start: numbe
   return { name: 'basic.recover-async', requeue }
 }
 
-function decodeBasicRecover(bytes: Uint8Array, view: DataView, start: number, end: number): BasicRecover {
+function decodeBasicRecover(view: DataView, bytes: Uint8Array, start: number, end: number): BasicRecover {
   let at = start
   const bits = readOctet(bytes, at, end)
   const requeue = (bits & 1) !== 0
@@ -1657,7 +1657,7 @@ function decodeBasicRecover(bytes: Uint8Array, view: DataView, start: number, en
   return { name: 'basic.recover', requeue }
 }
 
-function decodeBasicNack(bytes: Uint8Array, view: DataView, start: number, end: number): BasicNack {
+function decodeBasicNack(view: DataView, bytes: Uint8Array, start: number, end: number): BasicNack {
   let at = start
   const deliveryTag = readLongLong(view, at, end)
   at += 8
@@ -1669,7 +1669,7 @@ function decodeBasicNack(bytes: Uint8Array, view: DataView, start: number, end: 
   return { name: 'basic.nack', deliveryTag, multiple, requeue }
 }
 
-function decodeConfirmSelect(bytes: Uint8Array, view: DataView, start: number, end: number): ConfirmSelect {
+function decodeConfirmSelect(view: DataView, bytes: Uint8Array, start: number, end: number): ConfirmSelect {
   let at = start
   const bits = readOctet(bytes, at, end)
   const noWait = (bits & 1) !== 0

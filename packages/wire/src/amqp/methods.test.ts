@@ -231,7 +231,7 @@ const samples: readonly [payload: string, method: Method][] = [
 ]
 
 function decode(bytes: Uint8Array): Method {
-  return decodeMethod(bytes, viewOf(bytes), 0, bytes.length)
+  return decodeMethod(viewOf(bytes), bytes, 0, bytes.length)
 }
 
 function failureOf(bytes: Uint8Array): unknown {
@@ -256,7 +256,7 @@ describe.each(samples)('%s', (sample, method) => {
   test('is decoded from the middle of a larger chunk, and owns what it keeps', () => {
     const chunk = Buffer.alloc(payload.length + 16, 0xff)
     chunk.set(payload, 5)
-    const decoded = decodeMethod(chunk, viewOf(chunk), 5, 5 + payload.length)
+    const decoded = decodeMethod(viewOf(chunk), chunk, 5, 5 + payload.length)
     chunk.fill(0)
     expect(decoded).toEqual(method)
   })
@@ -308,7 +308,7 @@ test('a reply text of any length is cut at a character to fit a short string', (
   const frame = new FrameScan()
   expect(frame.read(out.bytes, out.view, 0, out.length, 0)).toBe(true)
   expect(frame.type).toBe(FRAME_METHOD)
-  const decoded = decodeMethod(out.bytes, out.view, frame.payloadStart, frame.payloadEnd)
+  const decoded = decodeMethod(out.view, out.bytes, frame.payloadStart, frame.payloadEnd)
   expect(decoded).toMatchObject({ replyText: 'é'.repeat(127) })
   expect(out.bytes[out.length - 1]).toBe(FRAME_END)
 })
@@ -340,7 +340,7 @@ test('a sample with one octet changed decodes or is a ProtocolError, and what de
       expect(result).not.toBeInstanceOf(Error)
       const out = new OutputBuffer(256)
       encodeMethod(out, 0, result as Method)
-      expect(decodeMethod(out.bytes, out.view, 7, out.length - 1)).toEqual(result)
+      expect(decodeMethod(out.view, out.bytes, 7, out.length - 1)).toEqual(result)
     }),
     { numRuns: 2000 },
   )
