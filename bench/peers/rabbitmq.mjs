@@ -1,0 +1,117 @@
+// RabbitMQ as Debian installs it, run by hand from a directory of its own: no service, no fixed port, nothing beyond
+// loopback. The benchmark measures it beside Stathmos, and the conformance suite takes it as the oracle:
+//   node bench/peers/rabbitmq.mjs          prints the AMQP URL and runs until it is interrupted
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { accepts, childrenOf, freePort, until } from './process.mjs'
+
+const ROOT = '/usr/lib/rabbitmq/lib'
+/** Erlang, the plugins and the first boot of a node take this long on two cores. */
+const START_MS = 90_000
+
+/** Where the server's scripts are, or undefined if RabbitMQ is not installed. */
+export function rabbitmqHome() {
+  if (!existsSync(ROOT)) return undefined
+  const server = readdirSync(ROOT).find((name) => name.startsWith('rabbitmq_server-'))
+  return server === undefined ? undefined : join(ROOT, server)
+}
+
+/** The installed version, such as "3.10.8". */
+export function rabbitmqVersion() {
+  return rabbitmqHome()?.split('rabbitmq_server-')[1]
+}
+
+/**
+ * Starts a node. It accepts connections when the promise resolves.
+ *
+ * @param {{ dir?: string }} [options] a directory of an earlier node starts that node again with what it holds
+ */
+export async function startRabbitmq(options = {}) {
+  const home = rabbitmqHome()
+  if (home === undefined) throw new Error('RabbitMQ is not installed: apt-get install rabbitmq-server')
+  const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'rabbitmq-peer-'))
+  mkdirSync(join(dir, 'log'), { recursive: true })
+  const [port, distPort, epmdPort] = [await freePort(), await freePort(), await freePort()]
+  writeFileSync(join(dir, 'enabled_plugins'), '[].\n')
+  writeFileSync(
+    join(dir, 'rabbitmq.conf'),
+    [
+      `listeners.tcp.default = 127.0.0.1:${port}`,
+      'loopback_users.guest = true',
+      'log.console = false',
+      'log.file.level = warning',
+      'disk_free_limit.absolute = 200MB',
+      'vm_memory_high_watermark.relative = 0.6',
+    ].join('\n') + '\n',
+  )
+  const env = {
+    PATH: process.env.PATH,
+    HOME: dir,
+    RABBITMQ_NODENAME: 'peer@localhost',
+    RABBITMQ_MNESIA_BASE: join(dir, 'mnesia'),
+    RABBITMQ_LOG_BASE: join(dir, 'log'),
+    RABBITMQ_CONFIG_FILE: join(dir, 'rabbitmq.conf'),
+    RABBITMQ_ADVANCED_CONFIG_FILE: join(dir, 'advanced.config'),
+    RABBITMQ_CONF_ENV_FILE: join(dir, 'no-env.conf'),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(dir, 'enabled_plugins'),
+    RABBITMQ_DIST_PORT: String(distPort),
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
+    ERL_EPMD_PORT: String(epmdPort),
+    ERL_EPMD_ADDRESS: '127.0.0.1',
+  }
+  const began = performance.now()
+  const child = spawn(join(home, 'sbin/rabbitmq-server'), [], { env, stdio: 'ignore', detached: true })
+  child.unref()
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  // The port opens only when the node is up, messages recovered.
+  await until(
+    () => accepts(port),
+    START_MS,
+    () => {
+      if (child.exitCode !== null) throw new Error(`rabbitmq-server exited with ${child.exitCode}; see ${dir}/log`)
+    },
+  )
+  const readyMs = performance.now() - began
+  const tree = () => [child.pid, ...childrenOf(child.pid)]
+  const epmd = () => spawnSync(join('/usr/bin', 'epmd'), ['-port', String(epmdPort), '-kill'], { env, stdio: 'ignore' })
+  return {
+    name: 'rabbitmq',
+    version: rabbitmqVersion(),
+    url: `amqp://guest:guest@127.0.0.1:${port}`,
+    port,
+    dir,
+    readyMs,
+    /** The processes whose CPU time and memory are the broker's. */
+    pids: () => tree(),
+    async stop({ keep = false } = {}) {
+      for (const pid of tree().reverse()) signal(pid, 'SIGTERM')
+      await exited
+      epmd()
+      if (!keep) rmSync(dir, { recursive: true, force: true })
+    },
+    async kill({ keep = true } = {}) {
+      for (const pid of tree()) signal(pid, 'SIGKILL')
+      await exited
+      epmd()
+      if (!keep) rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+
+function signal(pid, name) {
+  try {
+    process.kill(pid, name)
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const node = await startRabbitmq()
+  console.log(node.url)
+  for (const name of ['SIGINT', 'SIGTERM']) process.once(name, () => node.stop().then(() => process.exit(0)))
+  setInterval(() => {}, 60_000)
+}
