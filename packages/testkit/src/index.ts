@@ -1,1 +1,6 @@
-export * from './memory-files.ts'
+export { FaultyFiles } from './faulty-files.ts'
+export type { Fault } from './faulty-files.ts'
+export { MemoryFiles } from './memory-files.ts'
+export type { MemoryFilesOptions } from './memory-files.ts'
+export { MUTATIONS, mutantFiles } from './mutant-files.ts'
+export type { Mutation } from './mutant-files.ts'

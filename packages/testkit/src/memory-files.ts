@@ -3,10 +3,19 @@ import type { Random } from '@stathmos/std'
 import { MemoryInode } from './memory-inode.ts'
 
 export interface MemoryFilesOptions {
-  /** Called before every call with its number, counted from 1, and name; what it throws is the call's outcome. */
+  /**
+   * Called before every call with its number, counted from 1, and name; what it throws is the call's
+   * outcome. An `EIO` of a sync loses what it was to store, as on a real system.
+   */
   readonly beforeCall?: (call: number, name: string, path: string) => void
   /** Room for the content of all files together; unlimited when left out. */
   readonly capacityBytes?: number
+}
+
+/** An open file whose sync can be made to fail as the kernel's does. */
+export interface MemoryOpenFile extends OpenFile {
+  /** From now on nothing that was written but not synced reaches the disk, though later syncs succeed. */
+  failSync(): void
 }
 
 /** A change of names that a directory has not been synced since. */
@@ -135,7 +144,7 @@ export class MemoryFiles implements Files {
     this.#inode(path).flip(bit)
   }
 
-  #opened(path: string, inode: MemoryInode): OpenFile {
+  #opened(path: string, inode: MemoryInode): MemoryOpenFile {
     let closed = false
     const step = (name: string): void => {
       this.#step(name, path)
@@ -150,11 +159,12 @@ export class MemoryFiles implements Files {
         try {
           step('sync')
         } catch (error) {
-          inode.failSync()
+          if (error instanceof Error && 'code' in error && error.code === 'EIO') inode.failSync()
           throw error
         }
         inode.sync()
       },
+      failSync: () => inode.failSync(),
       read: async (into, position) => {
         step('readAt')
         return inode.read(into, position)

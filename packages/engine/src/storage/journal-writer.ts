@@ -58,12 +58,16 @@ export class JournalWriter {
     return this.#file
   }
 
+  /** @throws what made the writer fail, if anything did */
+  requireSound(): void {
+    if (this.#failure !== null) throw this.#failure
+  }
+
   /**
    * Rolls when the current file is full and the next one is ready, and returns the file that takes the
    * next frame. Never waits: without a prepared file the current one grows.
    */
   roll(): JournalFile {
-    if (this.#failure !== null) throw this.#failure
     const next = this.#prepared
     if (next === null || this.#file.size < this.#options.fileBytes) return this.#file
     const full = this.#opened
@@ -80,7 +84,6 @@ export class JournalWriter {
    * file is as before.
    */
   async append(pieces: readonly Uint8Array[], length: number): Promise<void> {
-    if (this.#failure !== null) throw this.#failure
     const offset = this.#file.size
     try {
       await writeFully(this.#opened, pieces, length, offset)

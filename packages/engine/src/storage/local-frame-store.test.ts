@@ -2,7 +2,7 @@ import { seededRandom } from '@stathmos/std'
 import { FaultyFiles, MemoryFiles } from '@stathmos/testkit'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { FILE_HEADER_BYTES } from './file-header.ts'
 import type { FileTable } from './file-table.ts'
@@ -35,6 +35,7 @@ async function openStore(
 ): Promise<{ store: LocalFrameStore; replayed: Written[] }> {
   const directory = opening.directory ?? '/data'
   await files.makeDirectory(directory)
+  await files.syncDirectory(dirname(directory))
   const random = seededRandom(1)
   const limits = { ...LIMITS, ...opening.limits }
   const store = await LocalFrameStore.open({ files, directory, random, limits, table: opening.table ?? null })
@@ -59,7 +60,7 @@ async function writeMany(store: LocalFrameStore, count: number): Promise<Written
 }
 
 async function read(store: LocalFrameStore, { position, text }: Written): Promise<string> {
-  const block = await store.readBlock(position)
+  const block = await store.readBlock(recordOf(position))
   const offset = block.offsetOf(recordOf(position))
   return Buffer.from(block.bytes.subarray(offset, offset + Buffer.byteLength(text))).toString()
 }
@@ -235,7 +236,7 @@ test('a damaged block is never handed out', async () => {
   const files = new MemoryFiles()
   const { store } = await openStore(files)
   const written = await writeMany(store, 20)
-  const { position } = written[10]!
+  const { position } = written[19]!
   files.flip(FIRST, (FILE_HEADER_BYTES + recordOf(position)) * 8)
   await expect(store.readBlock(position)).rejects.toThrow(CorruptionError)
   expect(await read(store, written[0]!)).toBe(written[0]!.text)
@@ -245,7 +246,7 @@ test('a bit flipped on the way from the disk is noticed, and the next read is fi
   const files = new FaultyFiles(new MemoryFiles())
   const { store } = await openStore(files)
   const [one] = await writeMany(store, 1)
-  files.arm({ kind: 'bit-flip', nth: 1, bit: 8 * 40 })
+  files.arm({ kind: 'bit-flip', nth: 1, bit: 8 * 35 })
   await expect(store.readBlock(one!.position)).rejects.toThrow(CorruptionError)
   expect(await read(store, one!)).toBe(one!.text)
 })

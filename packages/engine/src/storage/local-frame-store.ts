@@ -131,6 +131,7 @@ export class LocalFrameStore implements FrameStore {
     assert(writer !== null, 'a frame was written before the replay')
     assert(!this.#writing, 'a frame was written while another is in flight')
     assert(length > FRAME_HEADER_BYTES, 'a frame holds at least one record')
+    writer.requireSound()
     // Up to the first await everything happens at once, so that places held from now on are of the next frame.
     if (this.#claimed === this.#end) this.#claim(writer.roll(), length)
     assert(this.#claimed === this.#end + length, 'a frame that found no room must be written again first')
