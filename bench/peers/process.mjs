@@ -45,7 +45,8 @@ export function childrenOf(pid) {
     byParent.set(parent, [...(byParent.get(parent) ?? []), Number(name)])
   }
   const found = []
-  for (let open = [pid]; open.length > 0;) {
+  const open = [pid]
+  while (open.length > 0) {
     const next = byParent.get(open.shift()) ?? []
     found.push(...next)
     open.push(...next)

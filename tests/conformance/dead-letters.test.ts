@@ -21,7 +21,7 @@ async function letter(channel: Channel, queue: string): Promise<GetMessage> {
 }
 
 function deaths(message: GetMessage): readonly Death[] {
-  return (message.properties.headers?.['x-death'] ?? []) as readonly Death[]
+  return message.properties.headers?.['x-death'] ?? []
 }
 
 test('a rejected message goes to the dead-letter exchange with its history [RabbitMQ x-death]', async () => {

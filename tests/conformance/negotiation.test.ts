@@ -172,9 +172,9 @@ test('more channels than were negotiated are 530 NOT_ALLOWED [AMQP connection.tu
 
 test('the broker sends a heartbeat when it has nothing else to say [AMQP 4.2.7]', async () => {
   const client = await world.raw({ heartbeat: 1 })
-  const frame = await client.nextOfAnyType()
-  expect(frame).toMatchObject({ type: 8, channel: 0 })
-  expect(frame.payload).toHaveLength(0)
+  const heartbeat = await client.nextOfAnyType()
+  expect(heartbeat).toMatchObject({ type: 8, channel: 0 })
+  expect(heartbeat.payload).toHaveLength(0)
 })
 
 test('a client that is silent for two heartbeat intervals is hung up on [AMQP 4.2.7]', async () => {

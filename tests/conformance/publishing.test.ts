@@ -84,7 +84,7 @@ test('a publish to several queues of which one refuses is nacked, and the others
   channel.publish(exchange, '', Buffer.from('1'))
   await channel.waitForConfirms()
   channel.publish(exchange, '', Buffer.from('2'))
-  await expect(channel.waitForConfirms()).rejects.toThrow()
+  await expect(channel.waitForConfirms()).rejects.toThrow('nack')
   expect(await drain(channel, open.queue)).toEqual(['1', '2'])
   expect(await drain(channel, full.queue)).toEqual(['1'])
 })

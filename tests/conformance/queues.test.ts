@@ -401,7 +401,7 @@ test('x-overflow reject-publish-dlx refuses and dead-letters as well [RabbitMQ x
   channel.sendToQueue(queue, Buffer.from('first'))
   await channel.waitForConfirms()
   channel.sendToQueue(queue, Buffer.from('second'))
-  await expect(channel.waitForConfirms()).rejects.toThrow()
+  await expect(channel.waitForConfirms()).rejects.toThrow('nack')
   expect(await drain(channel, queue)).toEqual(['first'])
   const letter = await eventually(() => channel.get(dead.queue, { noAck: true }))
   expect(letter.content.toString()).toBe('second')
