@@ -131,8 +131,8 @@ export class VHost implements QueueHost, ScheduleHost {
       count++
     }
     if (count === 0) return REJECTED
-    lines.length = accepted.length = count
-    const now = this.#shard.clock.now()
+    if (lines.length > count) lines.length = accepted.length = count
+    const now = this.#shard.stamp()
     const { ttlMs, persistent } = draft
     const position = this.#shard.appendMessage(draft, address, addressView, now, ttlMs < 0 ? 0 : now + ttlMs, lines)
     for (let i = 0; i < count; i++) accepted[i]!.enqueue(lines[i]!, position, size, persistent, now, ttlMs)
