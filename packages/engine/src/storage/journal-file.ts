@@ -76,14 +76,14 @@ export class JournalFile {
   }
 
   hold(places: number): void {
-    assert(!this.dead, `${this.path} got a place after it was given up`)
+    assert(!this.dead, 'a journal file got a place after it was given up')
     this.places += places
     if (this.places > this.placesMax) this.placesMax = this.places
   }
 
   letGo(places: number): void {
     this.places -= places
-    assert(this.places >= 0, `${this.path} lost more places than it had`)
+    assert(this.places >= 0, 'a journal file lost more places than it had')
   }
 
   /** Where the frame at a position begins in a file that was never rewritten. */

@@ -74,7 +74,7 @@ class Engine {
   async run(steps: number, random: Random): Promise<void> {
     for (let step = 0; step < steps; step++) {
       await this.#write(`${step}:`.padEnd(10 + (random.uint32() % 1200), String(random.uint32())))
-      if (random.uint32() % 3 > 0) this.#settle(random.uint32() % 4)
+      if (random.uint32() % 3 > 0) this.#settle(random)
       if (random.uint32() % 8 === 0) await this.#checkpoint()
       if (random.uint32() % 16 === 0) await this.#rewrite()
     }
@@ -90,9 +90,12 @@ class Engine {
     this.#live.set(position, text.length)
   }
 
-  /** Settles the oldest; a crash may undo it, but never bring back another text. */
-  #settle(count: number): void {
-    for (const position of [...this.#live.keys()].slice(0, count)) {
+  /** Settles a few; a crash may undo it, but never bring back another text. */
+  #settle(random: Random): void {
+    const positions = [...this.#live.keys()]
+    for (let count = random.uint32() % 4; count > 0 && positions.length > 0; count--) {
+      // The old ones rather than the young, so that files die.
+      const position = positions.splice((random.uint32() % positions.length) >>> 1, 1)[0]!
       this.#store.letGo(position, 1)
       this.#live.delete(position)
       this.#world.confirmed.delete(position)

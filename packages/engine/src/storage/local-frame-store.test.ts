@@ -491,7 +491,7 @@ test('a rewritten file without its checkpoint is refused, not taken for rubbish'
 test('a scrub finds rot in a block that nobody reads, and starts over at the end', async () => {
   const files = new MemoryFiles()
   const { store } = await openStore(files)
-  await writeMany(store, 200)
+  for (const { position } of await writeMany(store, 200)) store.hold(recordOf(position), 1)
   for (let i = 0; i < 30; i++) await store.scrub(4096)
   files.flip('/data/journal/0000000002.jnl', (FILE_HEADER_BYTES + 5000) * 8)
   const scrubbing = async (): Promise<void> => {

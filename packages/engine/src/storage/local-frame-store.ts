@@ -159,7 +159,13 @@ export class LocalFrameStore implements FrameStore {
       const what = `no file holds position ${position} of a journal that ends at ${this.#end}`
       throw new CorruptionError(what, { file: file?.path ?? this.#directory, offset: 0 })
     }
-    return this.#pool.use(file.path, (opened) => loadBlock(file, extent, opened))
+    try {
+      return await this.#pool.use(file.path, (opened) => loadBlock(file, extent, opened))
+    } catch (error) {
+      // Replaced and removed while it was being opened: its successor has the record.
+      if (this.#fileOf(position) !== file) return this.readBlock(position)
+      throw error
+    }
   }
 
   hold(position: number, places: number): void {
@@ -241,15 +247,16 @@ export class LocalFrameStore implements FrameStore {
 
   async scrub(budgetBytes: number): Promise<void> {
     for (let left = budgetBytes; left > 0;) {
-      const file = this.#files.find(({ end }) => end > this.#scrubbed && end <= this.#end)
+      const file = this.#files.find(({ end }) => end > this.#scrubbed)
       if (file === undefined || file === this.#current()) {
         this.#scrubbed = -1
         return
       }
       const extent = file.blockOf(Math.max(this.#scrubbed, file.base))
-      if (extent !== null) await this.#pool.use(file.path, (opened) => loadBlock(file, extent, opened))
-      this.#scrubbed = extent === null ? file.end : extent.end
+      this.#scrubbed = extent?.end ?? file.end
       left -= extent?.length ?? 0
+      // Through the readers' door, which knows what to do when the file goes away meanwhile.
+      if (extent !== null && file.places > 0) await this.readBlock(extent.start)
     }
   }
 

@@ -41,7 +41,7 @@ export const nodeFiles: Files = {
     try {
       await call<void>((done) => fs.fsync(descriptor, done))
     } finally {
-      await call<void>((done) => fs.close(descriptor, done))
+      await closeDescriptor(descriptor)
     }
   },
   async freeBytes(path) {
@@ -88,8 +88,15 @@ class NodeFile implements OpenFile {
   }
 
   close(): Promise<void> {
-    return call<void>((done) => fs.close(this.#descriptor, done))
+    return closeDescriptor(this.#descriptor)
   }
+}
+
+/** Once only, whatever it says: the descriptor is gone, and its number may be another file's already. */
+function closeDescriptor(descriptor: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fs.close(descriptor, (error) => (error ? reject(error) : resolve()))
+  })
 }
 
 type Callback<T> = (error: NodeJS.ErrnoException | null, result?: T) => void
