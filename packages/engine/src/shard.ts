@@ -32,6 +32,9 @@ import {
 
 const NOTHING = new Uint8Array(0)
 
+/** Settlements without an answer are on disk after this time, even when nothing else is written. */
+const SETTLE_WITHIN_MS = 10
+
 /** Messages of one frame that may share a time stamp: some 10 µs of work. */
 const STAMP_RUN = 16
 
@@ -80,6 +83,7 @@ export class Shard {
   #bursts: Flushable[] = []
   #soonPumps: Line[] = []
   #turn = false
+  #settleTimer = false
   #stampMs = 0
   #stampLeft = 0
 
@@ -171,6 +175,19 @@ export class Shard {
       line.cutSeq = line.nextSeq
     }
     return lines
+  }
+
+  /**
+   * The line has settlements to record. Nobody waits for them, so they ride in the next frame that others
+   * ask for; there will be one within {@link SETTLE_WITHIN_MS}.
+   */
+  settles(line: Line): void {
+    if (this.settling.push(line) > 1 || this.#settleTimer) return
+    this.#settleTimer = true
+    this.clock.after(SETTLE_WITHIN_MS, () => {
+      this.#settleTimer = false
+      if (this.settling.length > 0) this.journal.request()
+    })
   }
 
   /** Appends the settlements that gathered, so that they ride in the frame about to be cut. */

@@ -442,7 +442,7 @@ export class Line {
         return
       }
       this.flushSettled()
-    } else this.#shard.settling.push(this)
+    } else this.#shard.settles(this)
     this.#settleFrom = seq
     this.#settleCount = 1
   }

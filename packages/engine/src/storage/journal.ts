@@ -34,6 +34,7 @@ export class Journal {
   #cutEnd: number
   #flushing = false
   #soon = false
+  #requested = false
   #dead = false
   #retry: Timer | null = null
   #full = false
@@ -97,15 +98,19 @@ export class Journal {
     if (this.#frameStart < 0) {
       this.#frameStart = this.#end
       this.#frameBlock = tail
-      tail.frameAt = tail.used
       tail.used += FRAME_HEADER_BYTES
       this.#end += FRAME_HEADER_BYTES
-      if (!this.#soon && !this.#flushing) {
-        this.#soon = true
-        this.#clock.soon(this.#flushSoon)
-      }
+      this.request()
     }
     this.at = tail.used
+  }
+
+  /** Has a frame cut at the end of the turn, or when the one in flight is on disk: there is something to append. */
+  request(): void {
+    this.#requested = true
+    if (this.#soon || this.#flushing) return
+    this.#soon = true
+    this.#clock.soon(this.#flushSoon)
   }
 
   /** Ends the record begun with {@link reserve}: `length` bytes were filled in. Returns its position. */
@@ -173,9 +178,11 @@ export class Journal {
 
   /** Cuts the open frame and writes it, unless one is in flight: then the end of that one comes back here. */
   #flush(): void {
-    if (this.#flushing || this.#dead) return
+    if (this.#flushing || this.#dead || !this.#requested) return
+    this.#requested = false
     this.#events.beforeCut()
     if (this.#frameStart < 0) return
+    this.#requested = false
     this.#flushing = true
     const start = this.#frameStart
     const end = this.#end
@@ -377,7 +384,6 @@ class RingBlock {
   readonly view: DataView
   base = -1
   used = 0
-  frameAt = 0
 
   constructor(size: number) {
     this.bytes = new Uint8Array(size)
