@@ -1,141 +1,144 @@
-import { assert, type Clock } from '@stathmos/std'
+import type { Clock } from '@stathmos/std'
 
 import type { Transport } from './protocol.ts'
 
 /** Enough for the answers of most turns, and little enough for ten thousand connections at once. */
 const SMALL_BYTES = 4 * 1024
-/** A turn's burst of deliveries; also the largest piece handed to a socket at once, bodies apart. */
+/** A turn's burst of deliveries; also about the largest piece handed to a socket at once, bodies apart. */
 const LARGE_BYTES = 64 * 1024
 /** Buffers of each size kept for later: 1 MiB of small ones, 8 MiB of large ones. */
 const SMALL_KEPT_MAX = 256
 const LARGE_KEPT_MAX = 128
+
+/** A codec's growing buffer. `reset` empties it, once nobody reads what it had `written`. */
+export interface OutputBytes {
+  readonly bytes: Uint8Array
+  readonly length: number
+  written(): Uint8Array
+  putBytes(bytes: Uint8Array): void
+  reset(): void
+}
+
+/** A buffer and the callback that brings it back, made once so that a write costs no closure. */
+class Pooled<B extends OutputBytes> {
+  readonly buffer: B
+  readonly capacity: number
+  readonly release: () => void
+
+  constructor(buffer: B, capacity: number, pool: Pooled<B>[], keptMax: number) {
+    this.buffer = buffer
+    this.capacity = capacity
+    this.release = () => {
+      if (pool.length >= keptMax) return
+      buffer.reset()
+      pool.push(this)
+    }
+  }
+}
 
 /**
  * The buffers of all connections' output, and the end of the turn at which they are written. A
  * connection holds a buffer only from its first byte of a turn until the socket has taken it, so
  * that an idle one costs nothing.
  */
-export class OutputPool {
+export class OutputPool<B extends OutputBytes> {
   readonly #clock: Clock
-  readonly #small: OutputBuffer[] = []
-  readonly #large: OutputBuffer[] = []
-  #dirty: Output[] = []
+  readonly #create: (capacity: number) => B
+  readonly #small: Pooled<B>[] = []
+  readonly #large: Pooled<B>[] = []
+  #dirty: Output<B>[] = []
   readonly #flushAll = (): void => {
     const outputs = this.#dirty
     this.#dirty = []
-    for (let i = 0; i < outputs.length; i++) outputs[i]!.flush()
+    for (let i = 0; i < outputs.length; i++) outputs[i]!.turnEnded()
   }
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, create: (capacity: number) => B) {
     this.#clock = clock
+    this.#create = create
   }
 
-  /** A buffer of at least `bytes`; larger than the largest size it is made to measure and not kept. */
-  acquire(bytes: number): OutputBuffer {
-    if (bytes <= SMALL_BYTES) return this.#small.pop() ?? new OutputBuffer(this, SMALL_BYTES)
-    if (bytes <= LARGE_BYTES) return this.#large.pop() ?? new OutputBuffer(this, LARGE_BYTES)
-    return new OutputBuffer(this, bytes)
+  small(): Pooled<B> {
+    return this.#small.pop() ?? new Pooled(this.#create(SMALL_BYTES), SMALL_BYTES, this.#small, SMALL_KEPT_MAX)
   }
 
-  release(buffer: OutputBuffer): void {
-    const size = buffer.bytes.length
-    if (size === SMALL_BYTES && this.#small.length < SMALL_KEPT_MAX) this.#small.push(buffer)
-    else if (size === LARGE_BYTES && this.#large.length < LARGE_KEPT_MAX) this.#large.push(buffer)
+  large(): Pooled<B> {
+    return this.#large.pop() ?? new Pooled(this.#create(LARGE_BYTES), LARGE_BYTES, this.#large, LARGE_KEPT_MAX)
   }
 
-  /** Flushes the output at the end of the turn. */
-  flushSoon(output: Output): void {
+  /** Flushes the output when the turn ends. */
+  flushSoon(output: Output<B>): void {
     if (this.#dirty.push(output) === 1) this.#clock.soon(this.#flushAll)
   }
 }
 
-class OutputBuffer {
-  readonly bytes: Uint8Array
-  /** Made once for each buffer, so that a write costs no closure. */
-  readonly release: () => void
-
-  constructor(pool: OutputPool, size: number) {
-    // Node's sockets take a Buffer as it is and wrap any other array.
-    this.bytes = Buffer.allocUnsafeSlow(size)
-    this.release = () => pool.release(this)
-  }
-}
-
-const NOTHING: Uint8Array = new Uint8Array(0)
-
-/**
- * What a connection will send at the end of this turn, in one write. Encoders ask for room with
- * {@link reserve}, write into {@link bytes} from {@link at} on, and leave `at` behind their last byte.
- */
-export class Output {
-  /** Valid until the next {@link reserve} or {@link flush}. */
-  bytes: Uint8Array = NOTHING
-  at = 0
+/** What a connection will send when this turn ends, in one write. */
+export class Output<B extends OutputBytes> {
   /** Counts the writes, for whoever wants to know whether anything was sent. */
   writes = 0
-  readonly #pool: OutputPool
+  readonly #pool: OutputPool<B>
   readonly #transport: Transport
-  #buffer: OutputBuffer | null = null
+  #held: Pooled<B> | null = null
+  #scheduled = false
   #closed = false
 
-  constructor(pool: OutputPool, transport: Transport) {
+  constructor(pool: OutputPool<B>, transport: Transport) {
     this.#pool = pool
     this.#transport = transport
   }
 
-  /** True when nothing waits for the end of the turn. */
-  get empty(): boolean {
-    return this.at === 0
+  /** Bytes that wait for the end of the turn. */
+  get pending(): number {
+    return this.#held === null ? 0 : this.#held.buffer.length
   }
 
-  /** Makes room for `count` bytes. A full buffer is written at once, before the turn ends. */
-  reserve(count: number): void {
-    if (this.bytes.length - this.at >= count) return
-    const held = this.#buffer
-    if (held === null) {
-      this.#take(this.#pool.acquire(count))
+  /**
+   * The buffer to encode the next `count` bytes into; not valid after another call. A full buffer
+   * is written at once, before the turn ends.
+   */
+  room(count: number): B {
+    const held = this.#held
+    if (held !== null) {
+      if (held.buffer.length + count <= held.capacity) return held.buffer
+      if (held.capacity === SMALL_BYTES && held.buffer.length + count <= LARGE_BYTES) {
+        const larger = this.#pool.large()
+        larger.buffer.putBytes(held.buffer.written())
+        this.#held = larger
+        held.release()
+        return larger.buffer
+      }
+      this.flush()
+    }
+    const fresh = count <= SMALL_BYTES && held === null ? this.#pool.small() : this.#pool.large()
+    this.#held = fresh
+    if (!this.#scheduled) {
+      this.#scheduled = true
       this.#pool.flushSoon(this)
-      return
     }
-    if (held.bytes.length === SMALL_BYTES && this.at + count <= LARGE_BYTES) {
-      const larger = this.#pool.acquire(LARGE_BYTES)
-      larger.bytes.set(held.bytes.subarray(0, this.at))
-      this.#take(larger)
-      held.release()
-      return
-    }
-    this.#send(held)
-    this.#take(this.#pool.acquire(Math.max(count, LARGE_BYTES)))
+    return fresh.buffer
   }
 
   /** Writes what there is, now. */
   flush(): void {
-    const held = this.#buffer
+    const held = this.#held
     if (held === null) return
-    this.#buffer = null
-    this.bytes = NOTHING
-    this.#send(held)
-  }
-
-  /** Drops what has not been written and takes nothing any more: writes from now on go nowhere. */
-  close(): void {
-    this.#closed = true
-  }
-
-  #take(buffer: OutputBuffer): void {
-    this.#buffer = buffer
-    this.bytes = buffer.bytes
-  }
-
-  #send(buffer: OutputBuffer): void {
-    const count = this.at
-    this.at = 0
-    assert(count <= buffer.bytes.length, 'an encoder wrote beyond the room it had reserved')
-    if (count === 0 || this.#closed) {
-      buffer.release()
+    this.#held = null
+    if (this.#closed || held.buffer.length === 0) {
+      held.release()
       return
     }
     this.writes++
-    this.#transport.write(buffer.bytes.subarray(0, count), buffer.release)
+    this.#transport.write(held.buffer.written(), held.release)
+  }
+
+  /** For the pool: the turn in which {@link room} was asked for is over. */
+  turnEnded(): void {
+    this.#scheduled = false
+    this.flush()
+  }
+
+  /** Drops what has not been written, and whatever comes after. */
+  close(): void {
+    this.#closed = true
   }
 }

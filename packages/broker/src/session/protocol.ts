@@ -1,7 +1,6 @@
 import type { Engine } from '@stathmos/engine'
 import type { Clock, Random } from '@stathmos/std'
 
-import type { OutputPool } from './output.ts'
 import type { SessionRegistry } from './registry.ts'
 
 /**
@@ -73,7 +72,6 @@ export interface World {
   readonly clock: Clock
   readonly random: Random
   readonly authenticator: Authenticator
-  readonly output: OutputPool
   readonly registry: SessionRegistry
   readonly limits: SessionLimits
 }

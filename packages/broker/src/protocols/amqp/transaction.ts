@@ -1,0 +1,102 @@
+import type { Draft, Route, Transaction } from '@stathmos/engine'
+import { REPLY } from '@stathmos/wire/amqp'
+
+import type { AmqpChannel } from './channel.ts'
+import { Refusal } from './errors.ts'
+import { type DeliverySource, type Settle } from './unacked.ts'
+
+/** A mandatory publish, kept until its outcome is known. */
+interface Mandatory {
+  /** Which of the transaction's publishes it is. */
+  readonly index: number
+  readonly route: Route
+  readonly draft: Draft
+}
+
+/** The transactional side of a channel: what it publishes and settles takes effect at commit, all in one frame. */
+export class AmqpTransaction {
+  readonly #channel: AmqpChannel
+  #engine: Transaction
+  #publishCount = 0
+  #mandatory: Mandatory[] = []
+  /** Settled deliveries whose credit goes back at commit. */
+  #settled = new Map<DeliverySource, number>()
+  readonly settleAs: Readonly<Record<'accept' | 'reject' | 'return' | 'fail', Settle>> = {
+    accept: (source, ticket, returned) => {
+      if (!returned) this.#engine.accept(source.queue, ticket)
+      this.#count(source)
+    },
+    reject: (source, ticket, returned) => {
+      if (!returned) this.#engine.reject(source.queue, ticket, 'rejected')
+      this.#count(source)
+    },
+    return: (source, ticket, returned) => {
+      if (!returned) this.#engine.release(source.queue, ticket)
+      this.#count(source)
+    },
+    fail: (source, ticket, returned) => {
+      if (!returned) this.#engine.release(source.queue, ticket, { failed: true })
+      this.#count(source)
+    },
+  }
+
+  constructor(channel: AmqpChannel) {
+    this.#channel = channel
+    this.#engine = channel.vhost.begin()
+  }
+
+  /** @throws {EngineError} `limit_reached` */
+  publish(route: Route, draft: Draft, mandatory: boolean): void {
+    this.#engine.publish(route, draft)
+    if (mandatory) this.#mandatory.push({ index: this.#publishCount, route, draft: copyOf(draft) })
+    this.#publishCount++
+  }
+
+  /** Does everything in one frame; the answer waits until that is on disk. */
+  commit(): void {
+    this.#engine.commit()
+    const { outcomes } = this.#engine
+    const channel = this.#channel
+    channel.deliveries.unacked.forgetPromised()
+    for (const [source, count] of this.#settled) source.settled(count)
+    const returned = this.#mandatory.filter(({ index }) => outcomes[index] === 0)
+    const refused = outcomes.includes(-1)
+    this.#begin()
+    channel.connection.whenDurable(() => {
+      if (channel.over) return
+      for (const { route, draft } of returned) channel.publishing.giveBack(route.address, draft)
+      // What other queues took stays there, as in RabbitMQ.
+      if (refused) channel.fail(new Refusal(REPLY.preconditionFailed, 'partial tx completion'))
+      else channel.send({ name: 'tx.commit-ok' })
+    })
+  }
+
+  rollback(): void {
+    this.#engine.rollback()
+    this.#channel.deliveries.unacked.restore()
+    this.#begin()
+  }
+
+  #begin(): void {
+    this.#engine = this.#channel.vhost.begin()
+    this.#publishCount = 0
+    this.#mandatory = []
+    this.#settled = new Map()
+  }
+
+  #count(source: DeliverySource): void {
+    this.#settled.set(source, (this.#settled.get(source) ?? 0) + 1)
+  }
+}
+
+/** What is needed to send a message back. */
+function copyOf(draft: Draft): Draft {
+  const copy: Draft = Object.assign(Object.create(Object.getPrototypeOf(draft) as object) as Draft, draft)
+  copy.origin = new Uint8Array(draft.origin.subarray(draft.originStart, draft.originEnd))
+  copy.originStart = 0
+  copy.originEnd = copy.origin.length
+  copy.body = new Uint8Array(draft.body.subarray(draft.bodyStart, draft.bodyEnd))
+  copy.bodyStart = 0
+  copy.bodyEnd = copy.body.length
+  return copy
+}
