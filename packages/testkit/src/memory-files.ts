@@ -68,7 +68,7 @@ export class MemoryFiles implements Files {
     this.#step('list', directory)
     if (this.#names.get(directory) !== 'directory') throw systemError('ENOENT', directory)
     const names = [...this.#names.keys()].filter((path) => path !== directory && parent(path) === directory)
-    return names.map((path) => path.slice(path.lastIndexOf('/') + 1)).sort()
+    return names.map((path) => path.slice(path.lastIndexOf('/') + 1)).toSorted()
   }
 
   async makeDirectory(path: string): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Random } from '@stathmos/std'
 
 /** What a disk writes as a whole: half of one never survives. */
-export const SECTOR_BYTES = 512
+const SECTOR_BYTES = 512
 
 /** Which of the sectors that were written but not synced a power cut leaves. */
 type Survival = 'none' | 'all' | 'prefix' | 'subset'
@@ -72,7 +72,7 @@ export class MemoryInode {
   crashed(random: Random): MemoryInode {
     const after = this.copy()
     const survival = SURVIVALS[random.uint32() % SURVIVALS.length]!
-    const sectors = [...after.#dirty].sort((a, b) => a - b)
+    const sectors = [...after.#dirty].toSorted((a, b) => a - b)
     const kept = random.uint32() % (sectors.length + 1)
     const sizeKept = after.#resized && survival !== 'none' && (survival === 'all' || random.uint32() % 2 === 0)
     if (sizeKept) {

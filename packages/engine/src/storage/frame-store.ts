@@ -1,7 +1,7 @@
 import type { FileTable } from './file-table.ts'
 
 export { FRAME_HEADER_BYTES } from './frame.ts'
-export { CorruptionError, StorageFailedError, StorageFullError, SyncFailedError } from './storage-errors.ts'
+export { CorruptionError, StorageFullError } from './storage-errors.ts'
 
 /**
  * A run of whole frames read back from the disk, every one of them checked. It is the caller's to

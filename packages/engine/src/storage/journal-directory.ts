@@ -71,8 +71,8 @@ export async function inspectDirectory(
     throw new CorruptionError('the file belongs to another data directory', { file: file.path, offset: 0 })
   }
   return {
-    listed: listed.sort((a, b) => a.row.base - b.row.base),
-    newer: newer.sort((a, b) => a.number - b.number),
+    listed: listed.toSorted((a, b) => a.row.base - b.row.base),
+    newer: newer.toSorted((a, b) => a.number - b.number),
     dead,
     incarnation,
     epochMax: headers.reduce((max, header) => Math.max(max, header.epoch), table?.epoch ?? 0),

@@ -1,7 +1,7 @@
 import { assert } from '@stathmos/std'
 import type { Random } from '@stathmos/std'
 import { loadBlock } from './block.ts'
-import { FRAME_RECORDS, FRAME_HEADER_BYTES, sealFrame } from './frame.ts'
+import { FRAME_BYTES_MAX, FRAME_RECORDS, FRAME_HEADER_BYTES, sealFrame } from './frame.ts'
 import { incarnationOf } from './file-header.ts'
 import type { FileTable } from './file-table.ts'
 import type { Files } from './files.ts'
@@ -130,7 +130,7 @@ export class LocalFrameStore implements FrameStore {
     const writer = this.#writer
     assert(writer !== null, 'a frame was written before the replay')
     assert(!this.#writing, 'a frame was written while another is in flight')
-    assert(length > FRAME_HEADER_BYTES, 'a frame holds at least one record')
+    assert(length > FRAME_HEADER_BYTES && length <= FRAME_BYTES_MAX, 'a frame is empty or beyond all measure')
     writer.requireSound()
     // Up to the first await everything happens at once, so that places held from now on are of the next frame.
     if (this.#claimed === this.#end) this.#claim(writer.roll(), length)
