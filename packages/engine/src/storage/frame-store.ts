@@ -119,6 +119,7 @@ export interface FrameStore {
    *
    * @param live positions of all records in the range that have places, ascending
    * @param sizeOf length in bytes of the record at `offset`
+   * @throws {StorageFullError} nothing changed; worth another try when there is room
    */
   rewrite(
     range: PositionRange,

@@ -430,6 +430,102 @@ test('places are counted before and during replay, for files known and unknown',
   expect(again.answersFor(late[99]!.position)).toBe(again.rangeOf(kept[1]!.position).end > late[99]!.position)
 })
 
+test('a checkpoint may be captured before the frame it ends at is written', async () => {
+  const files = new MemoryFiles()
+  const { store } = await openStore(files)
+  await writeMany(store, 60)
+  // The engine captured its state at the end of this frame; the table knows only what is on disk.
+  const position = store.end
+  const text = 'cut, but not written'
+  store.hold(recordOf(position), 1)
+  const range = store.rangeOf(recordOf(position))
+  expect(range.start).toBe(position)
+  const table = store.table(position)
+  const written = await write(store, text)
+  const from = store.end
+  await store.checkpointed(position)
+  const after = await write(store, 'after the checkpoint')
+
+  const next = files.kill()
+  const random = seededRandom(1)
+  const again = await LocalFrameStore.open({ files: next, directory: '/data', random, limits: LIMITS, table })
+  again.hold(recordOf(position), 1)
+  const replayed: number[] = []
+  await again.replay(from, (frame) => void replayed.push(frame.position))
+  expect(replayed).toEqual([after.position])
+  await checkpoint(again)
+  expect(await read(again, written)).toBe(text)
+})
+
+test('a file whose last place goes while it is rewritten outlasts the rewrite', async () => {
+  const files = new MemoryFiles()
+  const { store } = await openStore(files)
+  const written = await writeMany(store, 100)
+  for (const { position } of written) store.hold(recordOf(position), 1)
+  for (const { position } of written.slice(1)) store.letGo(recordOf(position), 1)
+  await checkpoint(store)
+  const first = written[0]!
+  const rewriting = store.rewrite(store.sparse()!, Float64Array.of(recordOf(first.position)), () => first.text.length)
+  store.letGo(recordOf(first.position), 1)
+  await checkpoint(store)
+  await rewriting
+  const table = await checkpoint(store)
+  expect(table.files.map(({ number }) => number)).toEqual([table.current])
+  expect((await openStore(files.kill(), { table, from: table.end })).store.end).toBe(table.end)
+})
+
+test('a reader that is overtaken by a rewrite gets its record from the new file', async () => {
+  const files = new MemoryFiles()
+  const { store } = await openStore(files)
+  const written = await writeMany(store, 100)
+  for (const { position } of written) store.hold(recordOf(position), 1)
+  const kept = written.filter((_, i) => i % 9 === 0)
+  for (const one of written) if (!kept.includes(one)) store.letGo(recordOf(one.position), 1)
+  await checkpoint(store)
+  const reads: Promise<string>[] = []
+  const rewriting = rewriteSparse(store, kept).then(() => checkpoint(store))
+  for (let round = 0; round < 40; round++) {
+    for (const one of kept) reads.push(read(store, one))
+    await reads.at(-1)
+  }
+  await rewriting
+  const texts = await Promise.all(reads)
+  texts.forEach((text, i) => expect(text).toBe(kept[i % kept.length]!.text))
+})
+
+test('no room for a rewrite changes nothing', async () => {
+  const files = new FaultyFiles(new MemoryFiles())
+  const { store } = await openStore(files)
+  const written = await writeMany(store, 100)
+  for (const { position } of written) store.hold(recordOf(position), 1)
+  for (const { position } of written.slice(1)) store.letGo(recordOf(position), 1)
+  await checkpoint(store)
+  const enough = files.arm({ kind: 'full', nth: 2, path: /\.1\.jnl$/ })
+  await expect(rewriteSparse(store, written.slice(0, 1))).rejects.toThrow(StorageFullError)
+  expect(await read(store, written[0]!)).toBe(written[0]!.text)
+  enough()
+  expect(await rewriteSparse(store, written.slice(0, 1))).toBe(1)
+  expect(await read(store, written[0]!)).toBe(written[0]!.text)
+})
+
+test('rubbish in place of frames is cut off or refused, and nothing else happens', async () => {
+  const random = seededRandom(11)
+  const files = new MemoryFiles()
+  const { store } = await openStore(files)
+  const written = await writeMany(store, 3)
+  for (let round = 0; round < 300; round++) {
+    const rotten = files.kill()
+    const file = await rotten.open(FIRST, 'read-write')
+    const at = random.uint32() % (FILE_HEADER_BYTES + store.end)
+    await file.write([random.bytes(1 + (random.uint32() % 300))], at)
+    const outcome = await openStore(rotten).catch((error: unknown) => error)
+    if (outcome instanceof CorruptionError) continue
+    const { replayed } = outcome as { replayed: Written[] }
+    expect(replayed).toEqual(written.slice(0, replayed.length))
+    expect(written[replayed.length]?.position ?? Infinity).toBeGreaterThan(at - FILE_HEADER_BYTES - 1000)
+  }
+})
+
 test('a mostly dead file is rewritten: its living records keep their positions, over restarts too', async () => {
   const files = new MemoryFiles()
   const { store } = await openStore(files)

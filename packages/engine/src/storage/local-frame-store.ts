@@ -57,6 +57,8 @@ export class LocalFrameStore implements FrameStore {
   #held: JournalFile | null = null
   #letGo: JournalFile | null = null
   #snapshot: Snapshot | null = null
+  /** Their content is being copied, and must outlast that even when nobody refers to it any more. */
+  #rewriting: ReadonlySet<JournalFile> = new Set()
   /** Files that a rewrite replaced and no table left out yet. */
   #replaced: JournalFile[] = []
   #checkpoint = 0
@@ -191,7 +193,9 @@ export class LocalFrameStore implements FrameStore {
   table(position: number): FileTable {
     assert(position <= this.#end, 'a checkpoint covers what is not on disk')
     const current = this.#current()
-    const dead = this.#files.filter((file) => file !== current && file.end <= position && file.places === 0)
+    const dead = this.#files.filter(
+      (file) => file !== current && file.end <= position && file.places === 0 && !this.#rewriting.has(file),
+    )
     for (const file of dead) file.dead = true
     this.#snapshot = { position, dead: [...dead, ...this.#replaced] }
     return {
@@ -229,20 +233,26 @@ export class LocalFrameStore implements FrameStore {
     sizeOf: (bytes: Uint8Array, view: DataView, offset: number) => number,
   ): Promise<void> {
     const { files, random, limits } = this.#options
-    const old = this.#files.filter((file) => file.base >= range.start && file.end <= range.end && !file.dead)
+    const old = this.#files.filter((file) => file.base >= range.start && file.end <= range.end)
     assert(old.length > 0 && old.at(-1) !== this.#current(), 'only sealed files are rewritten')
-    const world = { files, random, directory: this.#directory, blockBytes: limits.blockBytes, pool: this.#pool }
-    const copy = await rewriteFiles(world, old, live, sizeOf, { epoch: this.epoch, incarnation: this.incarnation })
-    await this.#syncDirectory()
-    // Places may have come and gone meanwhile: counted on the old files until this very moment.
-    for (const file of old) copy.places += file.places
-    copy.placesMax = copy.places
+    assert(this.#rewriting.size === 0, 'one rewrite at a time')
     const gone = new Set(old)
-    const at = this.#files.indexOf(old[0]!)
-    this.#files = [...this.#files.slice(0, at), copy, ...this.#files.slice(at).filter((file) => !gone.has(file))]
-    this.#replaced.push(...old)
-    this.#held = null
-    this.#letGo = null
+    this.#rewriting = gone
+    try {
+      const world = { files, random, directory: this.#directory, blockBytes: limits.blockBytes, pool: this.#pool }
+      const copy = await rewriteFiles(world, old, live, sizeOf, { epoch: this.epoch, incarnation: this.incarnation })
+      await this.#syncDirectory()
+      // Places may have come and gone meanwhile: counted on the old files until this very moment.
+      for (const file of old) copy.places += file.places
+      copy.placesMax = copy.places
+      const at = this.#files.indexOf(old[0]!)
+      this.#files = [...this.#files.slice(0, at), copy, ...this.#files.slice(at).filter((file) => !gone.has(file))]
+      this.#replaced.push(...old)
+      this.#held = null
+      this.#letGo = null
+    } finally {
+      this.#rewriting = new Set()
+    }
   }
 
   async scrub(budgetBytes: number): Promise<void> {
