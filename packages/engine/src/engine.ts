@@ -31,6 +31,8 @@ export interface EngineOptions {
   readonly firstVHosts?: readonly string[]
   /** How to find typed headers in the opaque bytes that senders hand in, by their kind. */
   readonly originHeaders?: ReadonlyMap<number, (origin: Uint8Array) => Headers>
+  /** How to find further routing keys in them: dead letters and delayed messages are routed by all. */
+  readonly originKeys?: ReadonlyMap<number, (origin: Uint8Array) => readonly string[] | null>
   /** Resident memory of the process, bytes. */
   readonly residentBytes?: () => number
   /**
@@ -145,6 +147,7 @@ export class Engine {
       limits,
       standardExchanges: options.standardExchanges ?? [],
       originHeaders: options.originHeaders ?? new Map(),
+      originKeys: options.originKeys ?? new Map(),
       record: (definition) => this.#record(definition),
     }
     this.#checkpointer = new Checkpointer(

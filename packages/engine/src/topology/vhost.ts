@@ -24,6 +24,8 @@ export interface VHostContext {
   readonly standardExchanges: readonly ExchangeDefinition[]
   /** The typed headers in a sender's opaque bytes, by their kind. */
   readonly originHeaders: ReadonlyMap<number, (origin: Uint8Array) => Headers>
+  /** The routing keys beside the address's own in a sender's opaque bytes, by their kind. */
+  readonly originKeys: ReadonlyMap<number, (origin: Uint8Array) => readonly string[] | null>
   /** Records a change; durable with the open frame. */
   record(definition: Definition): void
 }
@@ -156,17 +158,19 @@ export class VHost implements QueueHost, ScheduleHost {
     const exchange = this.exchangeTable.get(deadLetterExchange ?? '')
     if (exchange !== undefined) {
       const key = message.key
+      const moreKeys = this.#context.originKeys.get(message.originKind)?.(message.origin()) ?? null
       const ttl = message.expiresAtMs === 0 ? undefined : message.expiresAtMs - message.timestampMs
       const history = die(message.history, {
         queue: queue.name,
         reason,
         timeMs: this.#shard.clock.now(),
         exchange: message.exchange,
-        routingKeys: [key],
+        routingKeys: moreKeys === null ? [key] : [key, ...moreKeys],
         ...(ttl !== undefined ? { originalTtlMs: ttl } : {}),
       })
       const draft = this.#shard.redraft(message, this.#deadDraft, history)
       draft.headers = this.#headersOf(draft)
+      draft.moreKeys = deadLetterKey === undefined ? moreKeys : null
       this.#sendDead(exchange, deadLetterKey ?? key, draft)
     }
     settle()
@@ -203,7 +207,8 @@ export class VHost implements QueueHost, ScheduleHost {
     const decode = this.#context.originHeaders.get(message.originKind)
     const headers = decode === undefined ? null : (): Headers => decode(origin)
     const { priority } = message
-    for (const queue of this.exchangeTable.resolve(exchange, message.key, null, headers)) {
+    const moreKeys = this.#context.originKeys.get(message.originKind)?.(origin) ?? null
+    for (const queue of this.exchangeTable.resolve(exchange, message.key, moreKeys, headers)) {
       if (queue.refuses(size)) continue
       const line = queue.lineFor(priority)
       const lower = lowerTtl(ttl, line.ttlMs)
@@ -221,7 +226,7 @@ export class VHost implements QueueHost, ScheduleHost {
     const route = this.route(exchange.name, key)
     if (route === undefined) return
     const targets = route
-      .targets(this.exchangeTable, draft.headers, null)
+      .targets(this.exchangeTable, draft.headers, draft.moreKeys)
       .filter((target) => !wouldCycle(history, target.name))
     if (targets.length > 0) this.#store([...targets], route.address, route.addressView, draft)
   }
