@@ -362,7 +362,7 @@ test('a write error that is not a full disk is final', async () => {
 })
 
 test('the reserve gives room when the disk is full, and comes back when there is room', async () => {
-  const files = new MemoryFiles({ capacityBytes: 60_000 })
+  const files = new MemoryFiles({ capacityBytes: 80_000 })
   const { store } = await openStore(files, { limits: { reserveBytes: 20_000 } })
   expect(await store.restoreReserve()).toBe(true)
   const written: Written[] = []
@@ -378,6 +378,25 @@ test('the reserve gives room when the disk is full, and comes back when there is
   expect(await store.restoreReserve()).toBe(false)
   await checkpoint(store)
   expect(await store.restoreReserve()).toBe(true)
+})
+
+test('a store that stopped on a full disk starts again on the reserve', async () => {
+  const capacityBytes = 80_000
+  const files = new MemoryFiles({ capacityBytes })
+  const limits = { reserveBytes: 20_000 }
+  const { store } = await openStore(files, { limits })
+  expect(await store.restoreReserve()).toBe(true)
+  const rubbish = await files.open('/data/rubbish', 'create')
+  await rubbish.write([Buffer.alloc(capacityBytes)], 0)
+  // Others took even the room that the recovery itself makes.
+  const crowded = { capacityBytes: capacityBytes - 10_000 }
+  const again = await openStore(files.kill(crowded), { limits })
+  await write(again.store, 'settled')
+  expect(again.store.reserveHeld).toBe(false)
+
+  await files.remove('/data/journal/reserve')
+  await rubbish.write([Buffer.alloc(capacityBytes)], 0)
+  await expect(openStore(files.kill(crowded), { limits })).rejects.toThrow(StorageFullError)
 })
 
 test('a file dies with the first checkpoint at which no place refers to it', async () => {

@@ -14,7 +14,7 @@ import { JournalWriter } from './journal-writer.ts'
 import { OpenFilePool } from './open-file-pool.ts'
 import { ReserveFile } from './reserve-file.ts'
 import { findSparse, rewriteFiles } from './rewrite.ts'
-import { CorruptionError, SyncFailedError } from './storage-errors.ts'
+import { CorruptionError, meansFull, StorageFullError, SyncFailedError } from './storage-errors.ts'
 
 export interface FrameStoreOptions {
   readonly files: Files
@@ -75,7 +75,7 @@ export class LocalFrameStore implements FrameStore {
     this.epoch = found.epochMax + 1
     this.incarnation = found.incarnation ?? incarnationOf(options.random.bytes(16))
     this.#pool = new OpenFilePool(options.files, options.limits.openFilesMax)
-    this.#reserve = new ReserveFile(options.files, `${directory}/reserve`, options.limits.reserveBytes, options.random)
+    this.#reserve = new ReserveFile(options.files, directory, options.limits.reserveBytes, options.random)
   }
 
   /**
@@ -112,16 +112,7 @@ export class LocalFrameStore implements FrameStore {
     this.#settlePlaces()
     this.#checkpoint = from
     for (const path of recovered.dead) await files.remove(path)
-    this.#writer = await JournalWriter.start({
-      files,
-      directory: this.#directory,
-      random: this.#options.random,
-      fileBytes: limits.fileBytes,
-      number: this.#found.numberMax + 1,
-      position: this.#end,
-      epoch: this.epoch,
-      incarnation: this.incarnation,
-    })
+    this.#writer = await this.#startWriter()
     this.#files.push(this.#writer.file)
     this.#reserving = this.#reserve.take()
     // Whoever asks for the reserve gets the error; until then it is simply not held.
@@ -287,6 +278,28 @@ export class LocalFrameStore implements FrameStore {
     await this.#reserving.catch(() => {})
     await this.#writer?.close()
     await this.#pool.close()
+  }
+
+  /** A broker that stopped on a full disk starts on it again: the reserve is for that too. */
+  async #startWriter(): Promise<JournalWriter> {
+    const { files, random, limits } = this.#options
+    const number = this.#found.numberMax + 1
+    const first = { number, position: this.#end, epoch: this.epoch, incarnation: this.incarnation }
+    const options = { files, random, directory: this.#directory, fileBytes: limits.fileBytes, ...first }
+    try {
+      return await JournalWriter.start(options)
+    } catch (error) {
+      if (!meansFull(error)) throw error
+      await this.#reserve.release()
+    }
+    try {
+      return await JournalWriter.start(options)
+    } catch (cause) {
+      if (!meansFull(cause)) throw cause
+      throw new StorageFullError(`no room for a journal file in ${this.#directory}, even without the reserve`, {
+        cause,
+      })
+    }
   }
 
   #current(): JournalFile {

@@ -10,14 +10,16 @@ const PIECE_BYTES = 1024 * 1024
  */
 export class ReserveFile {
   readonly #files: Files
+  readonly #directory: string
   readonly #path: string
   readonly #bytes: number
   readonly #random: Random
   held = false
 
-  constructor(files: Files, path: string, bytes: number, random: Random) {
+  constructor(files: Files, directory: string, bytes: number, random: Random) {
     this.#files = files
-    this.#path = path
+    this.#directory = directory
+    this.#path = `${directory}/reserve`
     this.#bytes = bytes
     this.#random = random
   }
@@ -31,6 +33,8 @@ export class ReserveFile {
     if (this.#bytes === 0 || this.held) return true
     if (await this.#isWhole()) return (this.held = true)
     await this.#files.remove(this.#path)
+    // As much must stay free: filling the disk to the brim would refuse the frames that the reserve is for.
+    if ((await this.#files.freeBytes(this.#directory)) < 2 * this.#bytes) return false
     try {
       await this.#fill()
       this.held = true
