@@ -152,6 +152,11 @@ export class Queue implements Appointment {
       this.#messageDueAtMs = at
       this.#appoint()
     }
+  }
+
+  /** Acts on what was enqueued: it may be for somebody who waits for no disk, or one too many. */
+  entered(persistent: boolean): void {
+    const waits = persistent && this.#durable
     if (!waits && (!this.#rounds.empty || this.#single || this.#atOnce)) this.#lookSoon()
     if (this.#lengthMax !== Number.POSITIVE_INFINITY || this.#bytesMax !== Number.POSITIVE_INFINITY) {
       if (this.#rounds.empty) this.#enforceLimits()
@@ -306,9 +311,11 @@ export class Queue implements Appointment {
   /** The schedule put a message onto one of the lines. */
   arrived(line: Line): void {
     const earliest = line.earliest()
-    if (earliest >= this.#messageDueAtMs) return
-    this.#messageDueAtMs = earliest
-    this.#appoint()
+    if (earliest < this.#messageDueAtMs) {
+      this.#messageDueAtMs = earliest
+      this.#appoint()
+    }
+    this.entered(true)
   }
 
   /** Recovery is over: entries may be due or expired already. */

@@ -39,6 +39,8 @@ export interface VHostLimits {
   readonly transactionBytesMax: number
 }
 
+const UTF8 = new TextDecoder()
+
 /** No queue took the message. */
 export const UNROUTED = 0
 /** A queue refused the message at a limit; others may have taken it. */
@@ -55,8 +57,7 @@ export class VHost implements QueueHost, ScheduleHost {
   #routes = new Map<string, Map<string, Route>>()
   #routeCount = 0
   readonly #owned = new Map<object, Set<Queue>>()
-  readonly #lines: Line[] = []
-  readonly #accepted: Queue[] = []
+  readonly #oneLine: Line[] = []
   readonly #deadDraft = new Draft()
   #replaying = false
 
@@ -115,30 +116,41 @@ export class VHost implements QueueHost, ScheduleHost {
     return new Transaction(this, this.#context.limits.transactionBytesMax)
   }
 
+  /**
+   * Every entry is pushed before any queue acts on it: what a queue drops at its limit may come back to the
+   * next one as a dead letter, and must be behind this message there.
+   */
   #store(targets: readonly Queue[], address: Uint8Array, addressView: DataView, draft: Draft): number {
     const size = draft.bodyEnd - draft.bodyStart + draft.originEnd - draft.originStart
-    const lines = this.#lines
-    const accepted = this.#accepted
-    let count = 0
-    let refused = false
-    for (let i = 0; i < targets.length; i++) {
-      const queue = targets[i]!
-      if (queue.refuses(size)) {
-        refused = true
-        if (queue.definition.settings.overflow === 'reject-dead-letter') this.#bury(queue, address, draft)
-        continue
-      }
-      accepted[count] = queue
-      lines[count] = queue.lineFor(draft.priority)
-      count++
-    }
-    if (count === 0) return REJECTED
-    if (lines.length > count) lines.length = accepted.length = count
     const now = this.#shard.stamp()
     const { ttlMs, persistent } = draft
-    const position = this.#shard.appendMessage(draft, address, addressView, now, ttlMs < 0 ? 0 : now + ttlMs, lines)
-    for (let i = 0; i < count; i++) accepted[i]!.enqueue(lines[i]!, position, size, persistent, now, ttlMs)
-    return refused ? REJECTED : position
+    const expires = ttlMs < 0 ? 0 : now + ttlMs
+    if (targets.length === 1) {
+      const queue = targets[0]!
+      if (queue.refuses(size)) {
+        this.#refused(queue, address, draft)
+        return REJECTED
+      }
+      const line = queue.lineFor(draft.priority)
+      this.#oneLine[0] = line
+      const position = this.#shard.appendMessage(draft, address, addressView, now, expires, this.#oneLine)
+      queue.enqueue(line, position, size, persistent, now, ttlMs)
+      queue.entered(persistent)
+      return position
+    }
+    const accepted = targets.filter((queue) => !queue.refuses(size))
+    const lines = accepted.map((queue) => queue.lineFor(draft.priority))
+    let position = REJECTED
+    if (accepted.length > 0) {
+      position = this.#shard.appendMessage(draft, address, addressView, now, expires, lines)
+      for (let i = 0; i < lines.length; i++) {
+        accepted[i]!.enqueue(lines[i]!, position, size, persistent, now, ttlMs)
+      }
+      for (const queue of accepted) queue.entered(persistent)
+    }
+    if (accepted.length === targets.length) return position
+    for (const queue of targets) if (!accepted.includes(queue)) this.#refused(queue, address, draft)
+    return REJECTED
   }
 
   #publishLater(route: Route, draft: Draft): number {
@@ -207,14 +219,16 @@ export class VHost implements QueueHost, ScheduleHost {
     const decode = this.#context.originHeaders.get(message.originKind)
     const headers = decode === undefined ? null : (): Headers => decode(origin)
     const { priority } = message
+    const arrived: Queue[] = []
     const moreKeys = this.#context.originKeys.get(message.originKind)?.(origin) ?? null
     for (const queue of this.exchangeTable.resolve(exchange, message.key, moreKeys, headers)) {
       if (queue.refuses(size)) continue
       const line = queue.lineFor(priority)
       const lower = lowerTtl(ttl, line.ttlMs)
       this.#shard.place(line, position, size, lower < 0 ? 0 : now + lower, 0, 0)
-      queue.arrived(line)
+      arrived.push(queue)
     }
+    for (const queue of arrived) queue.arrived(queue.lineFor(priority))
   }
 
   retire(queue: Queue): void {
@@ -231,30 +245,25 @@ export class VHost implements QueueHost, ScheduleHost {
     if (targets.length > 0) this.#store([...targets], route.address, route.addressView, draft)
   }
 
-  /** Dead-letters a message that the queue refuses. */
-  #bury(queue: Queue, address: Uint8Array, draft: Draft): void {
-    const { deadLetterExchange, deadLetterKey } = queue.definition.settings
-    const dead = this.exchangeTable.get(deadLetterExchange ?? '')
-    if (deadLetterExchange === undefined || dead === undefined) return
-    const text = new TextDecoder()
-    const exchange = text.decode(address.subarray(1, 1 + address[0]!))
-    const key = text.decode(address.subarray(2 + address[0]!))
-    const copy = new Draft()
-    Object.assign(copy, draft)
+  /** Dead-letters a message that the queue refused, where the queue says so. */
+  #refused(queue: Queue, address: Uint8Array, draft: Draft): void {
+    const { overflow, deadLetterExchange, deadLetterKey } = queue.definition.settings
+    if (overflow !== 'reject-dead-letter' || deadLetterExchange === undefined) return
+    const dead = this.exchangeTable.get(deadLetterExchange)
+    if (dead === undefined) return
+    const exchangeEnd = 1 + address[0]!
+    const key = UTF8.decode(address.subarray(exchangeEnd + 1))
+    const copy = Object.assign(new Draft(), draft)
     copy.ttlMs = -1
+    if (deadLetterKey !== undefined) copy.moreKeys = null
     copy.history = die(draft.history, {
       queue: queue.name,
       reason: 'maxlen',
       timeMs: this.#shard.clock.now(),
-      exchange,
-      routingKeys: [key],
+      exchange: UTF8.decode(address.subarray(1, exchangeEnd)),
+      routingKeys: draft.moreKeys === null ? [key] : [key, ...draft.moreKeys],
     })
-    const saved = this.#accepted.slice()
-    const savedLines = this.#lines.slice()
     this.#sendDead(dead, deadLetterKey ?? key, copy)
-    this.#accepted.length = this.#lines.length = 0
-    this.#accepted.push(...saved)
-    this.#lines.push(...savedLines)
   }
 
   #headersOf(draft: Draft): (() => Headers) | null {
