@@ -113,9 +113,12 @@ export class AmqpChannel {
 
   /** Answers now, or once what was done is on disk where that matters; not at all where the client does not wait. */
   answer(method: Method, { noWait = false, durable = false } = {}): void {
-    if (noWait) return
-    if (durable) this.connection.whenDurable(() => this.send(method))
-    else this.send(method)
+    const answer = (): void => {
+      if (!noWait) this.send(method)
+      this.connection.sendNotices()
+    }
+    if (durable && !noWait) this.connection.whenDurable(answer)
+    else answer()
   }
 
   /** Ends the channel with an error. */

@@ -73,6 +73,9 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
   #congested = false
   #writesSeen = 0
   #ownsResources = false
+  #methodId = 0
+  /** Notices that wait until the operation which caused them has been answered. */
+  #notices: (() => void)[] | null = null
 
   constructor(context: AmqpContext, transport: Transport) {
     const { world } = context
@@ -176,9 +179,10 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     const refusal = refusalFor(error)
     if (this.#phase === 'closing' || this.#phase === 'over') return
     const channel = this.#channels[channelNumber]
-    const methodId = channel?.methodId ?? 0
+    const methodId = channel?.methodId ?? this.#methodId
     if (refusal.scope === 'channel' && channel !== undefined) channel.fail(refusal)
     else this.closeWith(refusal.code, refusal.message, methodId)
+    this.sendNotices()
   }
 
   broken(error: unknown): void {
@@ -226,6 +230,24 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
   send(channel: number, method: Method): void {
     if (this.#phase === 'over') return
     encodeMethod(this.output.room(METHOD_BYTES), channel, method)
+  }
+
+  /** What the operation at hand makes us notify the client of comes after its answer, as clients are used to. */
+  deferNotices(): void {
+    this.#notices = []
+  }
+
+  /** Tells the client something that it did not ask for, or has it told by {@link sendNotices}. */
+  notify(notice: () => void): void {
+    if (this.#notices === null) notice()
+    else this.#notices.push(notice)
+  }
+
+  sendNotices(): void {
+    const notices = this.#notices
+    if (notices === null) return
+    this.#notices = null
+    for (const notice of notices) notice()
   }
 
   /** Sends constant bytes at once, after what waits. */
@@ -378,6 +400,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
       throw new Refusal(REPLY.unexpectedFrame, 'expected method frame, got non method frame on channel 0 instead')
     }
     const method = decodeMethod(view, bytes, scan.payloadStart, scan.payloadEnd)
+    this.#methodId = METHOD_ID[method.name]
     if (method.name === 'connection.close') {
       this.#release(false)
       this.send(0, { name: 'connection.close-ok' })

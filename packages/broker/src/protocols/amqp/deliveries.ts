@@ -131,7 +131,8 @@ export class Deliveries implements ReplyConsumer {
     const channel = this.#channel
     if (!this.consumers.delete(consumer.tag)) return
     if (!channel.connection.capabilities.consumerCancelNotify) return
-    channel.send({ name: 'basic.cancel', consumerTag: consumer.tag, noWait: true })
+    const { tag: consumerTag } = consumer
+    channel.connection.notify(() => channel.send({ name: 'basic.cancel', consumerTag, noWait: true }))
   }
 
   pause(): void {

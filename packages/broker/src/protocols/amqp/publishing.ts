@@ -275,11 +275,12 @@ export class Publishing implements ConfirmSink, DurableWaiter {
     this.#channel.connection.owes(this)
   }
 
-  /** A direct reply passes the engine by; whether somebody still waits for it is nobody's concern (RabbitMQ 4.2). */
+  /** A direct reply passes the engine by. It is routed when the requester is there (RabbitMQ 4.2). */
   #publishReply(address: Address): void {
     const { connection, vhost } = this.#channel
     const consumer = connection.context.replies.find(vhost.name, address.key)
-    consumer?.reply(this.#contentOf(address.bytes, this.#draft))
+    if (consumer !== undefined) consumer.reply(this.#contentOf(address.bytes, this.#draft))
+    else if (this.#mandatory) this.giveBack(address.bytes, this.#draft)
     if (this.confirms === null) return
     this.confirms.oweNothing(connection.turn)
     this.#owe()

@@ -154,6 +154,8 @@ export function requireEquivalent(existing: QueueDefinition, args: Table, thing:
     if (received === was) continue
     // No type is the type classic.
     if (name === 'x-queue-type' && (received ?? 'classic') === (was ?? 'classic')) continue
+    // Two values are told as they are; where one is missing, the other is told with its type (RabbitMQ's texts).
+    if (received !== undefined && was !== undefined) throw inequivalent(name, thing, quoted(received), quoted(was))
     throw inequivalent(name, thing, described(received, field), described(was))
   }
 }
@@ -266,8 +268,11 @@ const INT32_MAX = 0x7fff_ffff
 
 function described(value: ArgumentValue | undefined, field?: Field): string {
   if (value === undefined) return 'none'
-  const shown = typeof value === 'object' ? JSON.stringify(value) : String(value)
-  return `the value '${shown}' of type '${field === undefined ? typeNameOf(value) : typeName(field)}'`
+  return `the value ${quoted(value)} of type '${field === undefined ? typeNameOf(value) : typeName(field)}'`
+}
+
+function quoted(value: ArgumentValue): string {
+  return `'${typeof value === 'object' ? JSON.stringify(value) : String(value)}'`
 }
 
 function typeNameOf(value: ArgumentValue): string {

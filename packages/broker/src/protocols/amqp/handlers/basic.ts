@@ -30,11 +30,15 @@ export function consume(channel: AmqpChannel, method: Extract<Method, { name: 'b
   connection.require('read', 'queue', name)
   const queue = channel.queue(name)
   const priority = priorityOf(method.arguments, resource('queue', name, vhost.name))
+  const inUse = (): Refusal =>
+    new Refusal(REPLY.accessRefused, `${resource('queue', name, vhost.name)} in exclusive use`)
+  // Whose turn it is is the queue's business there: nobody can have it to himself.
+  if (exclusive && queue.definition.settings.singleActive === true) throw inUse()
   try {
     deliveries.consume(queue, consumerTag, { noAck, exclusive, priority })
   } catch (error) {
     if (!(error instanceof EngineError) || error.code !== 'exclusive_consumer') throw error
-    throw new Refusal(REPLY.accessRefused, `${resource('queue', name, vhost.name)} in exclusive use`)
+    throw inUse()
   }
   // Deliveries begin at the end of the turn at the earliest, so that they come after this.
   channel.answer({ name: 'basic.consume-ok', consumerTag }, { noWait })

@@ -164,10 +164,12 @@ function requireEquivalent(current: ExchangeDefinition, received: ExchangeDefini
     if (asked !== is) throw inequivalent(field, thing, `'${asked}'`, `'${is}'`)
   }
   if (received.type !== current.type) {
-    throw inequivalent('x-delayed-type', thing, described(received.type), described(current.type))
+    throw inequivalent('x-delayed-type', thing, `'${received.type}'`, `'${current.type}'`)
   }
   if (received.alternate !== current.alternate) {
-    throw inequivalent('alternate-exchange', thing, described(received.alternate), described(current.alternate))
+    const known = received.alternate !== undefined && current.alternate !== undefined
+    const text = known ? (value?: string): string => `'${value}'` : described
+    throw inequivalent('alternate-exchange', thing, text(received.alternate), text(current.alternate))
   }
 }
 

@@ -69,6 +69,7 @@ export function deleteQueue(channel: AmqpChannel, method: Extract<Method, { name
   const existing = channel.vhost.queue(name)
   if (existing === undefined) return channel.answer({ name: 'queue.delete-ok', messageCount: 0 }, { noWait })
   const queue = channel.queue(name)
+  channel.connection.deferNotices()
   const messageCount = deleted(channel, queue, ifUnused, ifEmpty)
   channel.answer({ name: 'queue.delete-ok', messageCount }, { noWait, durable: queue.durable })
 }
