@@ -39,6 +39,9 @@ withSettings(program.command('config'))
     await showConfig(flags)
   })
 
+// Whoever read our output may have left (`stathmos config | head`); a broker goes on without a reader.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
 try {
   await program.parseAsync()
 } catch (error) {

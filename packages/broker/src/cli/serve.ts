@@ -4,6 +4,7 @@ import { CorruptionError, StorageFullError } from '@stathmos/engine'
 import { ExposureError } from '../auth/first-user.ts'
 import { startBroker, type Broker } from '../broker.ts'
 import type { Settings } from '../config/options.ts'
+import { SettingsError } from '../config/settings-error.ts'
 import { removeEndpoints } from '../data-directory/endpoints.ts'
 import { DirectoryInUseError } from '../data-directory/lock.ts'
 import { openLog } from '../log/log.ts'
@@ -65,7 +66,7 @@ export async function serve(flags: Flags): Promise<void> {
   try {
     broker = await startBroker(settings, { log, onFatal })
   } catch (error) {
-    if (!(error instanceof Error)) throw error
+    if (!(error instanceof Error) || error instanceof SettingsError) throw error
     process.stderr.write(`stathmos: ${isForOperators(error) ? error.message : error.stack}\n`)
     process.exit(EXIT.failure)
   }

@@ -52,7 +52,7 @@ export function formatValue(row: OptionRow, value: string | number | boolean): s
 
 function withUnit(value: number, units: Readonly<Record<string, number>>): string {
   const unit = Object.keys(units).find((each) => value % units[each]! === 0)
-  return unit === undefined ? String(value) : `${value / units[unit]!}${unit}`
+  return unit === undefined || value === 0 ? String(value) : `${value / units[unit]!}${unit}`
 }
 
 function integer(text: string, min: number, max: number): number | undefined {

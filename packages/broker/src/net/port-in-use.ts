@@ -16,7 +16,7 @@ export function portInUse(
   return new PortInUseError(
     [
       `the ${what} port ${port} is in use by ${who}`,
-      `  --${what}-port ${free}        another port for this listener`,
+      `  ${`--${what}-port ${free}`.padEnd(22)}  another port for this listener`,
       `  --port-offset 10000     all ports 10000 higher`,
       `  --ports auto            any free ports`,
     ].join('\n'),

@@ -1,0 +1,194 @@
+// The broker as its operators meet it: a process with options, files, signals and exit codes.
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { CLI, spawnStathmos, type BrokerProcess } from '../amqp/broker-under-test.ts'
+import { RawClient } from '../amqp/raw-client.ts'
+
+let home: string
+let dataDir: string
+const running: BrokerProcess[] = []
+
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'stathmos-process-'))
+  dataDir = join(home, 'data')
+})
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((broker) => broker.stop('SIGKILL')))
+  rmSync(home, { recursive: true, force: true })
+})
+
+async function start(...options: Parameters<typeof spawnStathmos>): Promise<BrokerProcess> {
+  const broker = await spawnStathmos(...options)
+  running.push(broker)
+  return broker
+}
+
+interface Outcome {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a command that is expected to end by itself. */
+function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
+  return outcomeOf(spawn(process.execPath, [CLI, ...args], { cwd: home, env: { ...process.env, ...env } }))
+}
+
+async function outcomeOf(child: ChildProcess): Promise<Outcome> {
+  let stdout = ''
+  let stderr = ''
+  child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
+  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, stdout, stderr }
+}
+
+function endpointsFile(): string {
+  return join(dataDir, 'endpoints.json')
+}
+
+test('endpoints.json names the process and where every listener accepts', async () => {
+  const broker = await start(dataDir)
+  const written = JSON.parse(readFileSync(endpointsFile(), 'utf8')) as Record<string, unknown>
+  expect(written).toEqual({ pid: broker.pid, amqp: broker.amqp, http: broker.http })
+  expect(broker.amqp).toMatch(/^amqp:\/\/127\.0\.0\.1:\d+$/)
+  expect((await fetch(`${broker.http}/readyz`)).status).toBe(200)
+  expect((await fetch(`${broker.http}/livez`)).status).toBe(200)
+  using client = await RawClient.open(broker.amqp)
+  expect(client.mechanisms).toContain('PLAIN')
+})
+
+test('SIGTERM ends it with 0 and leaves neither endpoints nor a lock', async () => {
+  const broker = await start(dataDir)
+  expect(await broker.stop()).toBe(0)
+  expect(existsSync(endpointsFile())).toBe(false)
+  expect(readdirSync(join(dataDir, 'lock'))).toEqual([])
+  expect(broker.output()).toContain(broker.amqp)
+})
+
+test('stopping says goodbye to the clients [AMQP 0-9-1 connection.close, 320]', async () => {
+  const broker = await start(dataDir)
+  using client = await RawClient.open(broker.amqp)
+  const stopped = broker.stop()
+  const close = await client.expect('connection.close')
+  expect(close.arguments['replyCode']).toBe(320)
+  client.send(0, 'connection.close-ok', {})
+  expect(await stopped).toBe(0)
+})
+
+test('a second signal ends it at once, although a client never answers the goodbye', async () => {
+  const broker = await start(dataDir)
+  using client = await RawClient.open(broker.amqp)
+  const stopped = broker.stop()
+  await client.expect('connection.close')
+  expect(await broker.stop()).toBe(0)
+  expect(await stopped).toBe(0)
+  expect(existsSync(endpointsFile())).toBe(false)
+})
+
+test('a data directory in use is refused and names the process that has it', async () => {
+  const broker = await start(dataDir)
+  const { code, stderr } = await run(['up', '--ports', 'auto', '--data-dir', dataDir])
+  expect(code).toBe(1)
+  expect(stderr).toContain(`the data directory ${dataDir} is in use by process ${broker.pid}`)
+  expect((await fetch(`${broker.http}/readyz`)).status).toBe(200)
+})
+
+test('after kill -9 the next start takes the directory, and nobody mistakes the old endpoints for its own', async () => {
+  const killed = await start(dataDir)
+  await killed.stop('SIGKILL')
+  expect(existsSync(endpointsFile())).toBe(true)
+  const broker = await start(dataDir)
+  expect(broker.pid).not.toBe(killed.pid)
+  expect(await broker.stop()).toBe(0)
+})
+
+test.runIf(process.platform === 'linux')(
+  'a port in use names the process that holds it and the options that help',
+  async () => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = other.address() as AddressInfo
+    const { code, stderr } = await run(['up', '--data-dir', dataDir, '--http-port', 'off', '--amqp-port', String(port)])
+    other.close()
+    expect(code).toBe(1)
+    expect(stderr).toContain(`the amqp port ${port} is in use by process ${process.pid} (`)
+    for (const option of ['--amqp-port', '--port-offset', '--ports auto']) expect(stderr).toContain(option)
+    expect(readdirSync(join(dataDir, 'lock'))).toEqual([])
+  },
+)
+
+test('a listener that is off is missing from the endpoints', async () => {
+  const broker = await start(dataDir, { arguments: ['--http-port', 'off'] })
+  expect(Object.keys(JSON.parse(readFileSync(endpointsFile(), 'utf8')) as object)).toEqual(['pid', 'amqp'])
+  expect(await broker.stop()).toBe(0)
+})
+
+test('beyond this machine it does not listen while guest is the only user', async () => {
+  const { code, stderr } = await run(['up', '--ports', 'auto', '--data-dir', dataDir, '--host', '0.0.0.0'])
+  expect(code).toBe(1)
+  expect(stderr).toContain('listening on 0.0.0.0 lets other machines in, and guest is the only user')
+})
+
+test('the first user can be named, and guest does not exist then', async () => {
+  const env = { STATHMOS_DEFAULT_USER: 'ann', STATHMOS_DEFAULT_PASSWORD: 'secret' }
+  const broker = await start(dataDir, { env })
+  using client = await RawClient.open(broker.amqp, { user: 'ann', password: 'secret' })
+  expect(client.tune.channelMax).toBeGreaterThan(0)
+  expect(broker.output()).not.toContain('secret')
+  await expect(RawClient.open(broker.amqp)).rejects.toThrow(/connection|expected/)
+})
+
+test.each([
+  [['up', '--amqp-prot', '1'], 'Did you mean --amqp-port?'],
+  [['up', '--amqp-port', 'many'], '--amqp-port is "many"; it must be a port from 1 to 65535, auto or off'],
+  [['pu'], 'too many arguments'],
+])('a command line that cannot be used ends with 2 and says why: %j', async (args, message) => {
+  const { code, stderr } = await run(args)
+  expect(code).toBe(2)
+  expect(stderr).toContain(message)
+})
+
+test('a mistyped key in stathmos.yaml ends with 2 and says what was meant', async () => {
+  writeFileSync(join(home, 'stathmos.yaml'), 'data-dri: /tmp\n')
+  const { code, stderr } = await run(['up'])
+  expect(code).toBe(2)
+  expect(stderr).toContain('data-dri in stathmos.yaml is no setting of Stathmos; did you mean data-dir?')
+})
+
+test('config shows every setting with the place that decided it', async () => {
+  writeFileSync(join(home, 'stathmos.yaml'), 'http-port: off\n')
+  const env = { STATHMOS_HOST: '::1', STATHMOS_DEFAULT_PASSWORD: 'hunter2' }
+  const { code, stdout } = await run(['config', '--amqp-port', 'auto'], env)
+  expect(code).toBe(0)
+  expect(stdout).toMatch(/^amqp-port +auto +--amqp-port$/m)
+  expect(stdout).toMatch(/^http-port +off +stathmos\.yaml$/m)
+  expect(stdout).toMatch(/^host +::1 +STATHMOS_HOST$/m)
+  expect(stdout).toMatch(/^port-offset +0 +default$/m)
+  expect(stdout).not.toContain('hunter2')
+})
+
+test('npm start passes its options on, and a signal to it drains the broker', async () => {
+  const tool = fileURLToPath(new URL('../../tools/start.mjs', import.meta.url))
+  const child = spawn(process.execPath, [tool, '--ports', 'auto', '--data-dir', dataDir], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let stdout = ''
+  await new Promise<void>((resolve) => {
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout += chunk.toString()
+      if (stdout.includes('Ready in')) resolve()
+    })
+  })
+  expect(existsSync(endpointsFile())).toBe(true)
+  child.kill('SIGTERM')
+  const [code] = (await once(child, 'exit')) as [number | null]
+  expect(code).toBe(0)
+  expect(existsSync(endpointsFile())).toBe(false)
+})
