@@ -1,3 +1,4 @@
+import { dirname, resolve } from 'node:path'
 import { assert, type Clock, type Random, systemClock, systemRandom } from '@stathmos/std'
 import { Access, type AccessChange } from './access/access.ts'
 import { EngineError } from './errors.ts'
@@ -91,6 +92,8 @@ export class Engine {
     const { dataDir } = options
     await files.makeDirectory(`${dataDir}/index`)
     await files.syncDirectory(dataDir)
+    // The directory itself may be new, and is lost with its name.
+    await files.syncDirectory(dirname(resolve(dataDir)))
     const checkpoint = await readCheckpoint(files, dataDir)
     const clean = await takeClean(files, dataDir)
     const random = options.random ?? systemRandom
@@ -101,7 +104,7 @@ export class Engine {
       limits,
       table: checkpoint?.table ?? null,
     })
-    const shard = new Shard(clock)
+    const shard = new Shard(clock, limits.pageEntries)
     shard.pages = new PageStore(files, `${dataDir}/index`)
     shard.nextLine = checkpoint?.nextLine ?? 1
     const engine = new Engine(options, { files, limits, shard, store, position: checkpoint?.position ?? 0 })

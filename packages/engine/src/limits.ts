@@ -4,6 +4,7 @@ import { FRAME_STORE_LIMITS, type FrameStoreLimits } from './storage/frame-store
 export interface Limits extends FrameStoreLimits {
   readonly ringBytes: number
   readonly coldBytes: number
+  readonly pageEntries: number
   readonly fullRetryMs: number
   readonly pendingBytesMax: number
   readonly checkpointBytes: number
@@ -21,6 +22,8 @@ export const LIMITS: Limits = {
   ringBytes: 32 * 1024 * 1024,
   /** Blocks read back for consumers that lag, all of them together. */
   coldBytes: 32 * 1024 * 1024,
+  /** Entries of an index page: the unit in which the index of a long queue leaves memory, some 50 KiB. */
+  pageEntries: 4096,
   /** A full disk is tried again so often. */
   fullRetryMs: 250,
   /** Bytes that may wait for the disk before senders are no longer read. */

@@ -10,6 +10,7 @@ import type { Journal } from './storage/journal.ts'
 import type { PageStore } from './storage/page-store.ts'
 import {
   copyBytes,
+  copyOf,
   FLAG_PERSISTENT,
   MESSAGE_ADDRESS_LENGTH,
   MESSAGE_BODY_LENGTH,
@@ -77,6 +78,8 @@ export class Shard {
   placed: number[] | null = null
   pages!: PageStore
   nextLine = 1
+  /** Entries of an index page. */
+  readonly pageEntries: number
   onFail: (error: Error) => void = () => {}
 
   #waiters: DurableWaiter[] = []
@@ -87,8 +90,9 @@ export class Shard {
   #stampMs = 0
   #stampLeft = 0
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, pageEntries: number) {
     this.clock = clock
+    this.pageEntries = pageEntries
     this.agenda = new Agenda(clock, (error) => this.fail(error))
   }
 
@@ -294,7 +298,7 @@ export class Shard {
 
   /** A draft that repeats a stored message, its bytes copied. */
   redraft(message: MessageView, draft: Draft, history: History): Draft {
-    const bytes = message.bytes.slice(message.originStart, message.bodyEnd)
+    const bytes = copyOf(message.bytes, message.originStart, message.bodyEnd)
     const view = new DataView(bytes.buffer)
     draft.originKind = message.originKind
     draft.origin = draft.body = bytes

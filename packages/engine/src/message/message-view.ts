@@ -1,5 +1,6 @@
 import { NO_HISTORY, type Death, type History } from './death.ts'
 import {
+  copyOf,
   FLAG_PERSISTENT,
   MESSAGE_ADDRESS_LENGTH,
   MESSAGE_BODY_LENGTH,
@@ -98,11 +99,11 @@ export class MessageView {
 
   /** A copy of the body. */
   body(): Uint8Array {
-    return this.bytes.slice(this.bodyStart, this.bodyEnd)
+    return copyOf(this.bytes, this.bodyStart, this.bodyEnd)
   }
 
   /** A copy of the sender's opaque bytes. */
   origin(): Uint8Array {
-    return this.bytes.slice(this.originStart, this.originEnd)
+    return copyOf(this.bytes, this.originStart, this.originEnd)
   }
 }

@@ -20,6 +20,7 @@ export class Journal {
   readonly #store: FrameStore
   readonly #clock: Clock
   readonly #limits: JournalLimits
+  readonly #blockBytes: number
   readonly #events: JournalEvents
 
   /** Newest last. Positions are contiguous over the blocks. */
@@ -62,9 +63,10 @@ export class Journal {
     this.#store = store
     this.#clock = clock
     this.#limits = limits
+    this.#blockBytes = Math.min(RING_BLOCK_BYTES, limits.ringBytes)
     this.#events = events
     this.#end = this.#cutEnd = this.durable = store.end
-    this.#tail = this.#newBlock(RING_BLOCK_BYTES)
+    this.#tail = this.#newBlock(0)
     this.#frameBlock = this.#ringHint = this.#tail
     this.bytes = this.foundBytes = this.#tail.bytes
     this.view = this.foundView = this.#tail.view
@@ -257,7 +259,7 @@ export class Journal {
 
   #newBlock(atLeast: number): RingBlock {
     const block =
-      atLeast <= RING_BLOCK_BYTES ? (this.#spare.pop() ?? new RingBlock(RING_BLOCK_BYTES)) : new RingBlock(atLeast)
+      atLeast <= this.#blockBytes ? (this.#spare.pop() ?? new RingBlock(this.#blockBytes)) : new RingBlock(atLeast)
     block.base = this.#end
     block.used = 0
     this.#ring.push(block)
@@ -275,7 +277,7 @@ export class Journal {
       if (this.#ringHint === oldest) this.#ringHint = this.#tail
       oldest.base = -1
       oldest.used = 0
-      if (oldest.bytes.length === RING_BLOCK_BYTES && this.#spare.length < SPARE_BLOCKS_MAX) this.#spare.push(oldest)
+      if (oldest.bytes.length === this.#blockBytes && this.#spare.length < SPARE_BLOCKS_MAX) this.#spare.push(oldest)
     }
   }
 
@@ -306,7 +308,9 @@ export class Journal {
       this.#cold.push(block)
       // Whoever reads in order finds the next block in memory when it gets there.
       const next = block.end
-      if (next < ring[0]!.base && this.#findCold(next) === null) void this.load(next).catch(() => {})
+      if (next < ring[0]!.base && this.#findCold(next) === null && this.#store.answersFor(next)) {
+        void this.load(next).catch(() => {})
+      }
     }
     const offset = block.offsetOf(position)
     assert(offset >= 0, `no record at journal position ${position}`)
@@ -325,7 +329,15 @@ export class Journal {
   }
 
   #keepCold(block: Block): void {
-    for (const kept of this.#cold) if (kept.start === block.start) return
+    // The last block of a file may have grown since it was read first.
+    const known = this.#cold.findIndex((kept) => kept.start === block.start)
+    if (known >= 0) {
+      const kept = this.#cold[known]!
+      if (kept.end >= block.end) return
+      this.#cold.splice(known, 1)
+      this.#coldBytes -= kept.bytes.length
+      if (this.#coldHint === kept) this.#coldHint = null
+    }
     this.#cold.push(block)
     this.#coldBytes += block.bytes.length
     while (this.#coldBytes > this.#limits.coldBytes && this.#cold.length > COLD_BLOCKS_MIN) {
@@ -370,7 +382,7 @@ export interface JournalEvents {
   fatal(error: Error): void
 }
 
-/** Ring memory comes in blocks of this size; a larger record gets a block of its own. */
+/** Ring memory comes in blocks of this size, or of the whole ring if that is smaller; a larger record gets a block of its own. */
 const RING_BLOCK_BYTES = 1 << 20
 
 /** Blocks kept for reuse, so that a steady flow allocates nothing. */

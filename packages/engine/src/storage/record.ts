@@ -69,3 +69,8 @@ export function copyBytes(
   while (from < end) into[to++] = source[from++]!
   return to
 }
+
+/** A copy of `[start, end)` in memory of its own. (The `slice` of a Buffer is no copy.) */
+export function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes.subarray(start, end))
+}

@@ -2,6 +2,7 @@ import { EngineError } from '../errors.ts'
 import type { DeathReason } from '../message/death.ts'
 import { Draft } from '../message/draft.ts'
 import type { Queue, ReleaseOptions } from '../queue/queue.ts'
+import { copyOf } from '../storage/record.ts'
 import type { Route } from '../topology/route.ts'
 import type { VHost } from '../topology/vhost.ts'
 
@@ -75,10 +76,10 @@ export class Transaction {
 function copyDraft(draft: Draft): Draft {
   const copy = new Draft()
   copy.originKind = draft.originKind
-  copy.origin = draft.origin.slice(draft.originStart, draft.originEnd)
+  copy.origin = copyOf(draft.origin, draft.originStart, draft.originEnd)
   copy.originView = new DataView(copy.origin.buffer)
   copy.originEnd = copy.origin.length
-  copy.body = draft.body.slice(draft.bodyStart, draft.bodyEnd)
+  copy.body = copyOf(draft.body, draft.bodyStart, draft.bodyEnd)
   copy.bodyView = new DataView(copy.body.buffer)
   copy.bodyEnd = copy.body.length
   copy.persistent = draft.persistent
