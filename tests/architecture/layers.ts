@@ -7,8 +7,6 @@
  */
 export type Rooms = Readonly<Record<string, readonly string[]>>
 
-const engineCore = ['std', 'engine/errors', 'engine/message']
-
 export const rooms: Rooms = {
   std: [],
 
@@ -16,20 +14,34 @@ export const rooms: Rooms = {
   'wire/amqp': ['std', 'wire'],
 
   'engine/errors': [],
-  'engine/message': ['std', 'engine/errors'],
-  'engine/storage': engineCore,
-  'engine/access': [...engineCore, 'engine/storage'],
-  'engine/flow': [...engineCore, 'engine/storage'],
-  'engine/schedule': [...engineCore, 'engine/storage'],
-  'engine/queue': [...engineCore, 'engine/storage', 'engine/flow', 'engine/schedule'],
-  'engine/exchange': engineCore,
+  // Files, frames and records: bytes with positions. Knows no message and no queue.
+  'engine/storage': ['std', 'engine/errors'],
+  'engine/message': ['std', 'engine/errors', 'engine/storage'],
+  'engine/access': ['std', 'engine/errors'],
+  'engine/flow': ['std', 'engine/errors'],
+  'engine/exchange': ['std', 'engine/errors', 'engine/message'],
+  // A shard and what lives in it: lines, their index pages, the agenda.
+  'engine/line': ['std', 'engine/errors', 'engine/message', 'engine/storage'],
+  'engine/queue': ['std', 'engine/errors', 'engine/message', 'engine/storage', 'engine/line'],
+  'engine/schedule': ['std', 'engine/errors', 'engine/message', 'engine/storage', 'engine/line'],
   'engine/topology': [
-    ...engineCore,
-    'engine/storage',
-    'engine/queue',
+    'std',
+    'engine/errors',
+    'engine/message',
+    'engine/access',
     'engine/exchange',
-    'engine/flow',
+    'engine/line',
+    'engine/queue',
     'engine/schedule',
+  ],
+  'engine/recovery': [
+    'std',
+    'engine/errors',
+    'engine/message',
+    'engine/storage',
+    'engine/line',
+    'engine/queue',
+    'engine/topology',
   ],
   // The files of the package itself put the rooms together.
   engine: ['std', 'engine/*'],
