@@ -1,15 +1,22 @@
-const NOTHING = new Uint8Array(0)
-const NOTHING_VIEW = new DataView(NOTHING.buffer)
+import { InputBytes, type InputPool } from '../../session/input-pool.ts'
+
+const NOTHING = new InputBytes(0)
 
 /**
  * The bytes that could not be handled in place: the beginning of a frame whose rest is in a later
  * chunk, and what arrives while the connection waits for something. Costs nothing while empty.
  */
 export class Carry {
-  bytes: Uint8Array = NOTHING
-  view: DataView = NOTHING_VIEW
+  bytes: Uint8Array = NOTHING.bytes
+  view: DataView = NOTHING.view
   start = 0
   end = 0
+  readonly #pool: InputPool
+  #held: InputBytes = NOTHING
+
+  constructor(pool: InputPool) {
+    this.#pool = pool
+  }
 
   get length(): number {
     return this.end - this.start
@@ -40,19 +47,23 @@ export class Carry {
   }
 
   clear(): void {
-    this.bytes = NOTHING
-    this.view = NOTHING_VIEW
+    this.#hold(NOTHING)
     this.start = this.end = 0
   }
 
   #makeRoom(count: number): void {
     const held = this.length
-    // The old array may be the one that is being read, so what is held moves to a new one.
-    const larger = new Uint8Array(Math.max(64, held + count, held * 2))
-    larger.set(this.bytes.subarray(this.start, this.end))
-    this.bytes = larger
-    this.view = new DataView(larger.buffer)
+    const larger = this.#pool.take(held + count)
+    larger.bytes.set(this.bytes.subarray(this.start, this.end))
+    this.#hold(larger)
     this.start = 0
     this.end = held
+  }
+
+  #hold(input: InputBytes): void {
+    if (this.#held !== NOTHING) this.#pool.give(this.#held)
+    this.#held = input
+    this.bytes = input.bytes
+    this.view = input.view
   }
 }

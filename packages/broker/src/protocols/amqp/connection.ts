@@ -85,7 +85,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     this.connectedAtMs = world.clock.now()
     this.turnMs = world.clock.monotonic()
     this.output = new Output(context.output, transport)
-    this.#intake = new Intake(this, transport)
+    this.#intake = new Intake(this, transport, context.input)
     this.#negotiation = new Negotiation(this)
     world.registry.add(this)
   }

@@ -1,6 +1,7 @@
 import type { VHost } from '@stathmos/engine'
 import { OutputBuffer } from '@stathmos/wire/amqp'
 
+import { InputPool } from '../../session/input-pool.ts'
 import { OutputPool } from '../../session/output.ts'
 import type { World } from '../../session/protocol.ts'
 import { Addresses } from './addresses.ts'
@@ -17,6 +18,7 @@ export class AmqpContext {
   readonly world: World
   readonly options: AmqpOptions
   readonly output: OutputPool<OutputBuffer>
+  readonly input = new InputPool()
   readonly replies: DirectReplies
   /** For building what few deliveries need; empty between uses. */
   readonly scratch = new OutputBuffer(4096)

@@ -1,5 +1,6 @@
 import { FRAME_HEADER_SIZE, FRAME_MIN_SIZE, FRAME_OVERHEAD, FrameScan, PROTOCOL_HEADER } from '@stathmos/wire/amqp'
 
+import type { InputPool } from '../../session/input-pool.ts'
 import type { Transport } from '../../session/protocol.ts'
 import { Carry } from './carry.ts'
 
@@ -32,14 +33,15 @@ export class Intake {
   readonly #sink: FrameSink
   readonly #transport: Transport
   readonly #scan = new FrameScan()
-  readonly #carry = new Carry()
+  readonly #carry: Carry
   #headerRead = false
   #holds = 0
   #running = false
   #paused = false
   #stopped = false
 
-  constructor(sink: FrameSink, transport: Transport) {
+  constructor(sink: FrameSink, transport: Transport, pool: InputPool) {
+    this.#carry = new Carry(pool)
     this.#sink = sink
     this.#transport = transport
   }
