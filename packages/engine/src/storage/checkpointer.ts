@@ -59,13 +59,14 @@ export class Checkpointer {
     const definitions = [...this.#source.definitions()]
     const checkpoint: Checkpoint = { position, nextLine: shard.nextLine, table, definitions, lines }
     const cut = shard.pages.cut()
+    const dead = shard.pages.dead()
     const work = async (): Promise<void> => {
       await shard.journal.flushed()
       if (cut !== null) await shard.pages.write(cut)
       await writeCheckpoint(files, directory, checkpoint)
       this.position = position
       await store.checkpointed(reached)
-      await shard.pages.collect()
+      await shard.pages.collect(dead)
       for (const line of shard.lines.values()) line.evict()
       await this.#rewriteSparse()
     }

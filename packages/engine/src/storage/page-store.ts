@@ -108,10 +108,17 @@ export class PageStore {
     return page
   }
 
-  /** Removes the files that no page lives in. Call when a checkpoint is durable. */
-  async collect(): Promise<void> {
-    for (const [file, live] of this.#live) {
-      if (live > 0) continue
+  /** Files that no page lives in now, so that a checkpoint captured now names none of them. */
+  dead(): number[] {
+    return [...this.#live].flatMap(([file, live]) => (live > 0 ? [] : file))
+  }
+
+  /**
+   * Removes files that were {@link dead} when the checkpoint that is now durable was captured. Not those that
+   * died since: it still names them.
+   */
+  async collect(dead: readonly number[]): Promise<void> {
+    for (const file of dead) {
       this.#live.delete(file)
       const open = this.#open.get(file)
       this.#open.delete(file)
