@@ -16,12 +16,9 @@ const NODE_MINOR_MIN = 19
 export function setUp() {
   checkNode()
   if (!installed()) {
-    // A tree that is there already belongs to somebody: add what is missing and remove nothing.
-    step('installing packages', 'npm', [
-      existsSync(join(root, 'node_modules')) ? 'install' : 'ci',
-      '--no-audit',
-      '--no-fund',
-    ])
+    // Not `npm ci`: it removes what somebody may be working with, and refuses a lockfile that lacks the binaries of some
+    // other platform, which registries behind a mirror do not always have. The versions are the lockfile's all the same.
+    step('installing packages', 'npm', ['install', '--no-save', '--no-audit', '--no-fund'])
   }
   const sources = fingerprint()
   if (!built(sources)) {
