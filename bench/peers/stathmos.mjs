@@ -39,10 +39,9 @@ export async function startStathmos(options = {}) {
   let endpoints
   await until(
     () => {
-      if (!existsSync(file)) return false
-      endpoints = JSON.parse(readFileSync(file, 'utf8'))
-      // A process that was killed leaves its file behind.
-      return endpoints.pid === child.pid
+      // A process that was killed leaves its file behind, a power cut an empty one.
+      endpoints = readEndpoints(file)
+      return endpoints?.pid === child.pid
     },
     START_MS,
     () => {
@@ -75,5 +74,14 @@ export async function startStathmos(options = {}) {
       await exited
       if (!keep) rmSync(dir, { recursive: true, force: true })
     },
+  }
+}
+
+function readEndpoints(file) {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    if (error.code === 'ENOENT' || error instanceof SyntaxError) return undefined
+    throw error
   }
 }

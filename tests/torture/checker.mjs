@@ -13,11 +13,7 @@ import { fileURLToPath } from 'node:url'
 import { readLedgers } from './ledger.mjs'
 import { DEAD_LETTERS, ORDERED } from './topology.mjs'
 
-/**
- * @param {readonly import('./ledger.mjs').Event[]} events by time
- * @param {{ ordered?: readonly string[], deadLetters?: Readonly<Record<string, string>> }} [topology]
- * @returns {{ violations: { invariant: string, text: string }[], counts: Record<string, number> }}
- */
+/** Finds every broken promise in a history that is sorted by time. */
 export function audit(events, topology = {}) {
   const history = gather(events)
   const ordered = new Set(topology.ordered ?? ORDERED)
@@ -104,9 +100,11 @@ function* phantoms({ published, deliveries, rolledBack }) {
   for (const { queue, id, hash } of deliveries) {
     const publish = published.get(id)
     if (publish === undefined) yield { invariant: 'I2', text: `${queue} delivered ${id}, which nobody published` }
-    else if (!publish.queues.includes(queue)) yield { invariant: 'I2', text: `${queue} delivered ${id}, which was published to ${publish.queues}` }
+    else if (!publish.queues.includes(queue))
+      yield { invariant: 'I2', text: `${queue} delivered ${id}, which was published to ${publish.queues}` }
     else if (publish.hash !== hash) yield { invariant: 'I2', text: `${queue} delivered ${id} with other bytes` }
-    else if (rolledBack.has(publish.tx)) yield { invariant: 'I2', text: `${queue} delivered ${id}, which was rolled back` }
+    else if (rolledBack.has(publish.tx))
+      yield { invariant: 'I2', text: `${queue} delivered ${id}, which was rolled back` }
   }
 }
 
@@ -126,11 +124,17 @@ function* losses({ published, confirmed, places, committed, effective, purging, 
       }
       const ending = endOf(place, effective)
       if (ending === 'held' || ending === 'release') {
-        yield { invariant: 'I1', text: `${publish.id} was delivered by ${queue}, not settled (${ending}), and not delivered again` }
+        yield {
+          invariant: 'I1',
+          text: `${publish.id} was delivered by ${queue}, not settled (${ending}), and not delivered again`,
+        }
       }
       const grave = deadLetters[queue]
       if (ending === 'reject' && grave !== undefined && drained.has(grave) && !places.has(placeOf(grave, publish.id))) {
-        yield { invariant: 'I1', text: `${publish.id} was rejected by the consumer of ${queue} and never reached ${grave}` }
+        yield {
+          invariant: 'I1',
+          text: `${publish.id} was rejected by the consumer of ${queue} and never reached ${grave}`,
+        }
       }
     }
   }
@@ -152,7 +156,8 @@ function* unmarkedRepeats({ places }) {
     let seen = false
     for (const event of events) {
       if (event.kind !== 'deliver') continue
-      if (seen && !event.redelivered) yield { invariant: 'I3', text: `${queue} delivered ${id} again without saying so` }
+      if (seen && !event.redelivered)
+        yield { invariant: 'I3', text: `${queue} delivered ${id} again without saying so` }
       seen = true
     }
   }
@@ -168,7 +173,11 @@ function* disorder({ deliveries, published }, ordered) {
     if (!redelivered) {
       const key = placeOf(queue, publish.by)
       const last = firstTimes.get(key) ?? -1
-      if (publish.seq < last) yield { invariant: 'I4', text: `${queue} delivered ${id} for the first time after number ${last} of ${publish.by}` }
+      if (publish.seq < last)
+        yield {
+          invariant: 'I4',
+          text: `${queue} delivered ${id} for the first time after number ${last} of ${publish.by}`,
+        }
       else firstTimes.set(key, publish.seq)
     }
     // Within one consumer's session so do the repeats, except for what that session itself gave back.
@@ -177,7 +186,11 @@ function* disorder({ deliveries, published }, ordered) {
     sessions.set(key, known)
     if (known.ids.has(id)) continue
     known.ids.add(id)
-    if (publish.seq < known.last) yield { invariant: 'I4', text: `${queue} delivered ${id} to ${session} after number ${known.last} of ${publish.by}` }
+    if (publish.seq < known.last)
+      yield {
+        invariant: 'I4',
+        text: `${queue} delivered ${id} to ${session} after number ${known.last} of ${publish.by}`,
+      }
     else known.last = publish.seq
   }
 }
@@ -193,7 +206,11 @@ function* transactions({ begun, committed, rolledBack, effective, places, publis
     const answered = committed.has(tx) ? 'was committed' : 'took effect'
     for (const { queue, id } of takes) {
       const again = places.get(placeOf(queue, id))?.events.find((event) => event.kind === 'deliver' && event.at > since)
-      if (again !== undefined) yield { invariant: 'I5', text: `${queue} delivered ${id} again after transaction ${tx}, which took it, ${answered}` }
+      if (again !== undefined)
+        yield {
+          invariant: 'I5',
+          text: `${queue} delivered ${id} again after transaction ${tx}, which took it, ${answered}`,
+        }
     }
     // What took effect without an answer must have taken effect as a whole. An answered one is a matter of I1.
     if (committed.has(tx)) continue
@@ -210,7 +227,8 @@ function* transactions({ begun, committed, rolledBack, effective, places, publis
 function* resurrections({ deliveries, purged }) {
   for (const { queue, id, at } of deliveries) {
     const purge = purged.get(placeOf(queue, id))
-    if (purge !== undefined && at > purge.at) yield { invariant: 'I6', text: `${queue} delivered ${id} after it was purged` }
+    if (purge !== undefined && at > purge.at)
+      yield { invariant: 'I6', text: `${queue} delivered ${id} after it was purged` }
   }
 }
 
@@ -231,7 +249,8 @@ function* declarations(events) {
         break
       case 'seen': {
         const expected = known.get(event.name)
-        if (expected === true && !event.exists) yield { invariant: 'I7', text: `${event.name} was declared and is gone` }
+        if (expected === true && !event.exists)
+          yield { invariant: 'I7', text: `${event.name} was declared and is gone` }
         if (expected === false && event.exists) yield { invariant: 'I6', text: `${event.name} was deleted and is back` }
         known.set(event.name, event.exists)
         break

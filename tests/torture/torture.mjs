@@ -33,10 +33,7 @@ const KILLED_START_SHARE = 0.15
 /** Longer than this nothing takes on the slowest machine; the run fails and says what it waited for. */
 const PATIENCE_MS = 60_000
 
-/**
- * @param {{ cycles: number, fault: 'kill' | 'power', seed?: number | string, broker?: 'stathmos' | 'rabbitmq', keep?: boolean, log?: (line: string) => void }} options
- * @returns {Promise<{ cycles: number, fault: string, seed: number | string, counts: Record<string, number>, violations: { invariant: string, text: string }[], violationCount: number, restartMs: { p50: number, max: number }, endings: Record<string, number>, dir: string }>}
- */
+/** Tortures a broker and reports; throws when the run itself did not work, not when a promise was broken. */
 export async function torture(options) {
   const { cycles, fault, seed = Date.now() % 1_000_000, broker = 'stathmos', keep = false, log = () => {} } = options
   if (fault === 'power') {
@@ -61,10 +58,15 @@ export async function torture(options) {
       if (cycle === 1) await declare(running.url)
       const loaded = workers.map((worker) => worker.go(running.url, cycle))
       // Both publishers, so that the fault never comes before the load.
-      await within(Promise.all(loaded.slice(0, 2)), () => `cycle ${cycle}: no load on ${running.url}\n${running.output?.()}`)
+      await within(
+        Promise.all(loaded.slice(0, 2)),
+        () => `cycle ${cycle}: no load on ${running.url}\n${running.output?.()}`,
+      )
       await sleep(FAULT_AFTER_MS.min + random() * (FAULT_AFTER_MS.max - FAULT_AFTER_MS.min))
       await strike(place, running)
-      for (const ending of await Promise.all(workers.map((worker) => within(worker.halt(), () => `${worker.name} does not halt`)))) {
+      for (const ending of await Promise.all(
+        workers.map((worker) => within(worker.halt(), () => `${worker.name} does not halt`)),
+      )) {
         if (ending !== null) endings.set(ending, (endings.get(ending) ?? 0) + 1)
       }
       if (cycle % 10 === 0) log(`${cycle} of ${cycles}, last restart ${Math.round(running.readyMs)} ms`)
@@ -73,7 +75,8 @@ export async function torture(options) {
     restarts.push(running.readyMs)
     await drain(running, workers, cycles + 1)
     const exitCode = await running.stop({ keep: true })
-    if (broker === 'stathmos' && exitCode !== 0) throw new Error(`the last stop exited with ${exitCode}:\n${running.output()}`)
+    if (broker === 'stathmos' && exitCode !== 0)
+      throw new Error(`the last stop exited with ${exitCode}:\n${running.output()}`)
     for (const worker of workers) await worker.end()
     const verdict = judge(ledgers)
     passed = verdict.violationCount === 0
@@ -92,7 +95,9 @@ export async function torture(options) {
 
 async function start(place, onSpawn) {
   place.running =
-    place.broker === 'rabbitmq' ? await startRabbitmq({ dir: place.dir }) : await startStathmos({ dir: place.dir, onSpawn })
+    place.broker === 'rabbitmq'
+      ? await startRabbitmq({ dir: place.dir })
+      : await startStathmos({ dir: place.dir, onSpawn })
   return place.running
 }
 

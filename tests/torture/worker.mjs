@@ -31,7 +31,8 @@ process.on('message', async ({ go, cycle, halt, mode, bye }) => {
     current = null
     run.stopping = true
     await run.stop?.()
-    await run.done
+    // What waits for an answer when its connection is lost waits for ever, in more than one client.
+    await Promise.race([run.done, run.lost ?? run.done])
     ledger.flush()
     process.send({ halted: true })
   }

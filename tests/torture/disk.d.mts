@@ -1,0 +1,1 @@
+export declare function whyNoPowerCut(): Promise<string | null>
