@@ -224,8 +224,10 @@ export class LocalFrameStore implements FrameStore {
     sizeOf: (bytes: Uint8Array, view: DataView, offset: number) => number,
   ): Promise<void> {
     const { files, random, limits } = this.#options
-    const old = this.#files.filter((file) => file.base >= range.start && file.end <= range.end)
-    assert(old.length > 0 && old.at(-1) !== this.#current(), 'only sealed files are rewritten')
+    // The current file may have rolled just now and still be empty: it then begins, and ends, where the range ends.
+    const sealed = this.#files.filter((file) => file !== this.#current())
+    const old = sealed.filter((file) => file.base >= range.start && file.end <= range.end)
+    assert(old.length > 0, 'only sealed files are rewritten')
     assert(this.#rewriting.size === 0, 'one rewrite at a time')
     const gone = new Set(old)
     this.#rewriting = gone
