@@ -70,6 +70,8 @@ export class Ledger {
   #failures: { place: Place; failed: number }[] = []
   #nextId = 1
   #nextOrder = 1
+  /** What was asked for was asked of the process that still runs. */
+  #alive = true
   /** How much was checked: a run that checks nothing proves nothing. */
   readonly counts = { confirmed: 0, delivered: 0, answered: 0, survivors: 0, repeats: 0, deadLetters: 0 }
 
@@ -175,6 +177,7 @@ export class Ledger {
    * out. What is missing now must stay away, what is there must stay.
    */
   survived(found: ReadonlyMap<string, readonly Sighting[]>): void {
+    this.#alive = false
     const seen = new Set<Place>()
     for (const place of this.inHands()) place.inHand = false
     for (const [queue, sightings] of found) this.#compare(queue, sightings, seen)
@@ -198,6 +201,7 @@ export class Ledger {
     this.#failures = []
     this.#last.clear()
     this.counts.survivors += seen.size
+    this.#alive = true
   }
 
   // ---- the rules
@@ -283,7 +287,7 @@ export class Ledger {
       const original = this.#places.get(name)!.get(id)
       if (original === undefined || original.dead !== null) continue
       const what = describe(original)
-      if (original.end === 'accept') throw new BrokenPromise(`${what} was accepted, and became a dead letter`)
+      if (original.end === 'accept' && this.#alive) throw new BrokenPromise(`${what} was accepted, and became a dead letter`)
       if (original.inHand) throw new BrokenPromise(`${what} became a dead letter in somebody's hands`)
       this.counts.deadLetters++
       return this.#addDead(original, original.group, queue, sighting.lane)
