@@ -189,6 +189,7 @@ export class Ledger {
       for (const place of places.values()) if (!place.gone && !place.group.sure) groups.add(place.group)
     }
     for (const group of groups) this.#requireAtomic(group, seen)
+    this.#forgetFresh(seen)
     for (const places of this.#places.values()) {
       for (const place of places.values()) {
         place.end = 'none'
@@ -206,6 +207,22 @@ export class Ledger {
 
   // ---- the rules
 
+  /**
+   * Whoever looked may have been the first to see that a message had died. It may do so again, for somebody
+   * else or by another way, so that until a receiver has the dead letter either of the two may be there.
+   */
+  #forgetFresh(seen: Set<Place>): void {
+    for (const dead of [...seen]) {
+      const { original } = dead
+      if (original === null || original.gone) continue
+      this.#sure(original.group)
+      this.#places.get(dead.queue)!.delete(dead.id)
+      original.dead = null
+      seen.delete(dead)
+      seen.add(original)
+    }
+  }
+
   #compare(queue: string, sightings: readonly Sighting[], seen: Set<Place>): void {
     const last = new Map<number, number>()
     let lane = Number.POSITIVE_INFINITY
@@ -216,6 +233,7 @@ export class Ledger {
       seen.add(place)
       if (!place.survives) throw new BrokenPromise(`${what} should not have outlived the process`)
       this.#requireMark(place, sighting)
+      place.failedMin = place.failedMax = sighting.attempts
       if (sighting.lane > lane) throw new BrokenPromise(`${what} came after a message of lower priority`)
       lane = sighting.lane
       if (this.#nature(queue).unordered === true || place.postponed) continue
