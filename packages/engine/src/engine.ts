@@ -82,7 +82,7 @@ export class Engine {
   #accepting: (() => void)[] = []
   #closed = false
   #failed: Error | null = null
-  #cut: Line[] = []
+  #cut: readonly Line[] = []
 
   static async open(options: EngineOptions): Promise<Engine> {
     const clock = options.clock ?? systemClock
@@ -179,7 +179,7 @@ export class Engine {
         this.#cut = shard.cutLines()
         this.#checkpointer.atFrameEnd(end)
       },
-      takeCut: () => this.#cut,
+      takeCut: () => shard.takeLines(this.#cut),
       durable: (position, lines) => this.#advanced(position, lines as readonly Line[]),
       full: (full) => this.flow.diskFull(full),
       fatal: (error) => this.#fail(error),
@@ -189,6 +189,7 @@ export class Engine {
       await this.durably()
     }
     for (const vhost of this.#vhosts.values()) vhost.recovered()
+    shard.agenda.start()
     this.flow.start()
   }
 

@@ -37,6 +37,7 @@ export function restoreLines(shard: Shard, rows: readonly LineRow[]): void {
       const [file, offset, length] = saved.at
       page.count = saved.count
       page.live = saved.live
+      page.bytes = saved.bytes
       page.earliest = saved.earliest ?? Number.POSITIVE_INFINITY
       page.positionLow = saved.low
       page.positionHigh = saved.high
@@ -48,7 +49,7 @@ export function restoreLines(shard: Shard, rows: readonly LineRow[]): void {
       shard.pages.keep(page.stored)
       return page
     })
-    line.restore(row.nextSeq, row.bytes, pages)
+    line.restore(row.nextSeq, pages)
     line.suspect = row.suspect
   }
 }

@@ -143,10 +143,11 @@ export class Shard {
   }
 
   readonly #endTurn = (): void => {
+    // Whoever asks from now on gets a turn of its own.
+    this.#turn = false
     const lines = this.#soonPumps
     this.#soonPumps = []
     for (const line of lines) line.onVisible(line)
-    this.#turn = false
     this.flushBursts()
   }
 
@@ -164,7 +165,7 @@ export class Shard {
     this.#waiters = []
     for (const waiter of waiters) waiter.durable(position)
     for (const line of lines) {
-      line.visible = line.cutSeq
+      line.visible = line.durableSeq
       line.onVisible(line)
     }
     this.flushBursts()
@@ -178,6 +179,12 @@ export class Shard {
       line.touched = false
       line.cutSeq = line.nextSeq
     }
+    return lines
+  }
+
+  /** The frame of these lines is on disk, and none was cut since. */
+  takeLines(lines: readonly Line[]): readonly Line[] {
+    for (const line of lines) line.durableSeq = line.cutSeq
     return lines
   }
 
@@ -207,7 +214,14 @@ export class Shard {
    * Appends a message with its places and returns its position. The caller pushes the entries onto the
    * same lines, in the same order, before anything else happens.
    */
-  appendMessage(draft: Draft, address: Uint8Array, addressView: DataView, nowMs: number, expiresAtMs: number, lines: readonly Line[]): number {
+  appendMessage(
+    draft: Draft,
+    address: Uint8Array,
+    addressView: DataView,
+    nowMs: number,
+    expiresAtMs: number,
+    lines: readonly Line[],
+  ): number {
     const { journal } = this
     const extension = draft.history.deaths.length === 0 ? NOTHING : encodeExtension({ history: draft.history })
     const originLength = draft.originEnd - draft.originStart
@@ -286,11 +300,17 @@ export class Shard {
     return this.message.read(journal.foundBytes, journal.foundView, journal.foundAt, position)
   }
 
+  /** Brings a message that has a place into memory. It does not leave the disk meanwhile, though its place may go. */
+  load(position: number): Promise<void> {
+    this.space.hold(position, 1)
+    return this.journal.load(position).finally(() => this.space.letGo(position, 1))
+  }
+
   /** The message at `position`, read from disk if need be, handed to `use` synchronously. */
   withMessage(position: number, use: (message: MessageView) => void): void {
     const message = this.peek(position)
     if (message !== null) return use(message)
-    this.journal.load(position).then(
+    this.load(position).then(
       () => this.withMessage(position, use),
       (error: unknown) => this.fail(error),
     )

@@ -12,6 +12,8 @@ export interface Receiver {
   flush(): void
   /** The broker ended the consumer: its queue was deleted. */
   cancelled(consumer: Consumer): void
+  /** The lease of a delivery ran out: the message is taken back, and what credit it held is the receiver's to grant. */
+  lapsed?(consumer: Consumer, ticket: number): void
 }
 
 /** A limit on unsettled deliveries that several consumers share. */
@@ -47,6 +49,11 @@ export interface SubscribeOptions {
   /** Higher ones are served first, as long as they have credit. */
   readonly priority?: number
   readonly exclusive?: boolean
+  /**
+   * Deliveries come back after this time, as failed attempts, unless {@link Queue.renew} extends it; left
+   * out: never. Without effect where they are accepted automatically.
+   */
+  readonly leaseMs?: number
   /** Deliveries count as accepted when they are handed over. */
   readonly autoAccept: boolean
   readonly tag?: string
@@ -63,6 +70,8 @@ export class Consumer {
   readonly autoAccept: boolean
   readonly tag: string
   readonly sharedCredit: Credit | null
+  /** 0: no lease. */
+  readonly leaseMs: number
   credit: number
   paused = false
   /** In the queue's round of those that can take a message. */
@@ -78,6 +87,7 @@ export class Consumer {
     this.autoAccept = options.autoAccept
     this.tag = options.tag ?? ''
     this.credit = options.credit
+    this.leaseMs = options.leaseMs ?? 0
     this.sharedCredit = options.sharedCredit ?? null
     this.sharedCredit?.join(this)
   }
@@ -123,6 +133,10 @@ export class Consumer {
   flush(): void {
     this.inBurst = false
     this.receiver.flush()
+  }
+
+  readonly lapsed = (ticket: number): void => {
+    this.receiver.lapsed?.(this, ticket)
   }
 
   wake(): void {

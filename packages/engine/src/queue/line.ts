@@ -1,7 +1,7 @@
-import { assert } from '@stathmos/std'
 import { RECORD_RELEASE, RECORD_SETTLE, RELEASE_BYTES, SETTLE_BYTES } from '../storage/record.ts'
-import { decodePage, Page, PAGE_ENTRIES, SIZE_MASK, TRANSIENT } from './page.ts'
+import { ATTEMPTS_MAX, decodePage, Page, SIZE_MASK, TRANSIENT } from './page.ts'
 import { SequenceHeap } from './sequence-heap.ts'
+import type { Queue } from './queue.ts'
 import type { Shard } from '../shard.ts'
 
 /** What {@link Line.next} found. */
@@ -24,6 +24,8 @@ export class Line {
   /** Whether entries and settlements are recorded. */
   readonly durable: boolean
   readonly onVisible: (line: Line) => void
+  /** Whose line it is; null: the schedule's. */
+  queue: Queue | null = null
 
   nextSeq = 0
   /** Longest stay of an entry by its owner's settings, ms; -1: for ever. */
@@ -36,6 +38,8 @@ export class Line {
   taken = 0
   /** Bytes of live entries. */
   bytes = 0
+  /** Bytes of taken entries. */
+  takenBytes = 0
 
   pages: Page[]
   #tail: Page
@@ -46,7 +50,10 @@ export class Line {
   #foundReturned = false
 
   touched = false
+  /** Entries below are in the frame cut last, or in earlier ones. */
   cutSeq = 0
+  /** Entries below are in the frame written last, or in earlier ones. */
+  durableSeq = 0
 
   #settleFrom = -1
   #settleCount = 0
@@ -73,7 +80,7 @@ export class Line {
   /** Appends an entry for the message at `position`; its place becomes durable with the open frame. */
   push(position: number, size: number, at: number): number {
     let tail = this.#tail
-    if (tail.count === PAGE_ENTRIES) {
+    if (tail.count === this.#shard.pageEntries) {
       tail = new Page(this.nextSeq)
       this.pages.push(tail)
       this.#tail = tail
@@ -149,6 +156,7 @@ export class Line {
     page.takenBits[index >> 5]! |= 1 << (index & 31)
     page.taken++
     this.taken++
+    this.takenBytes += page.sizes[index]! & SIZE_MASK
     if (this.#foundReturned) this.#returned.pop()
     else this.#cursorIndex = index + 1
     return page.base + index
@@ -159,28 +167,30 @@ export class Line {
     page.takenBits[index >> 5]! |= 1 << (index & 31)
     page.taken++
     this.taken++
+    this.takenBytes += page.sizes[index]! & SIZE_MASK
     return page.base + index
   }
 
-  /** Ends an entry for good. `false`: it was settled before, or never was. */
+  /** Ends an entry for good. `false`: it was settled before, or never was, or its page is on disk. */
   settle(seq: number): boolean {
     const page = this.pageOf(seq)
-    if (page === null) return false
+    if (page === null || !page.resident) return false
     const index = seq - page.base
     const word = index >> 5
     const bit = 1 << (index & 31)
     if ((page.settled[word]! & bit) !== 0) return false
     page.settled[word]! |= bit
+    const size = page.sizes[index]! & SIZE_MASK
     if ((page.takenBits[word]! & bit) !== 0) {
       page.takenBits[word]! &= ~bit
       page.taken--
       this.taken--
+      this.takenBytes -= size
     }
     page.dirty = true
     page.live--
     this.live--
-    const size = page.sizes[index]!
-    this.bytes -= size & SIZE_MASK
+    this.bytes -= size
     this.#shard.space.letGo(page.positions[index]!, 1)
     if (this.durable) this.#recordSettle(seq)
     if (page.live === 0) this.#emptied(page)
@@ -206,11 +216,12 @@ export class Line {
     for (const page of this.pages) {
       if (page.resident) this.#letGoLive(page)
       else this.#letGoCold(page)
+      this.#forget(page)
     }
     const first = new Page(this.nextSeq)
     this.pages = [first]
     this.#tail = this.#cursorPage = this.#hint = this.page = first
-    this.#cursorIndex = this.live = this.taken = this.bytes = 0
+    this.#cursorIndex = this.live = this.taken = this.bytes = this.takenBytes = 0
     this.#returned = new SequenceHeap()
     this.#settleFrom = -1
   }
@@ -226,7 +237,10 @@ export class Line {
     page.takenBits[word]! &= ~bit
     page.taken--
     this.taken--
-    const value = Math.min(attempts + 1, 0xffff)
+    this.takenBytes -= page.sizes[index]! & SIZE_MASK
+    const at = page.ats === null ? 0 : page.ats[index]!
+    if (at !== 0 && at < page.earliest) page.earliest = at
+    const value = Math.min(attempts, ATTEMPTS_MAX) + 1
     if (page.attempts === null || page.attempts[index] !== value) {
       page.setAttempts(index, value)
       page.dirty = true
@@ -264,21 +278,45 @@ export class Line {
     return page
   }
 
-  /** Reads a page back from disk. */
-  async load(page: Page): Promise<void> {
-    if (page.resident) return
-    assert(page.stored !== null, `page ${page.base} of line ${this.id} is neither in memory nor on disk`)
-    const bytes = await this.#shard.pages.read(page.stored)
-    if (page.resident) return
+  /**
+   * Reads a page back from disk. It may be on disk again, or gone from the line, when the caller gets its
+   * turn: look at {@link Page.resident}.
+   */
+  load(page: Page): Promise<void> {
+    if (page.resident) return Promise.resolve()
+    page.loading ??= this.#read(page).finally(() => {
+      page.loading = null
+    })
+    return page.loading
+  }
+
+  async #read(page: Page): Promise<void> {
+    const { stored } = page
+    if (stored === null) return
+    let bytes: Uint8Array
+    try {
+      bytes = await this.#shard.pages.read(stored)
+    } catch (error) {
+      // The file goes soon after the page did, whoever reads it.
+      if (page.stored !== stored) return
+      throw error
+    }
+    if (page.stored !== stored) return
     decodePage(bytes, page)
-    const late = page.late
-    page.late = null
+    const { late, lateAttempts } = page
+    page.late = page.lateAttempts = null
     if (late !== null) {
       for (let i = 0; i < late.length; i += 2) {
-        for (let seq = late[i]!; seq < late[i]! + late[i + 1]!; seq++) this.#markLate(page, seq - page.base)
+        for (let seq = late[i]!; seq < late[i]! + late[i + 1]!; seq++) {
+          if (!page.isSettled(seq - page.base)) this.#markSettled(page, seq - page.base)
+        }
       }
-      page.dirty = true
       page.refreshEarliest()
+    }
+    if (lateAttempts !== null) {
+      for (let i = 0; i < lateAttempts.length; i += 2)
+        page.setAttempts(lateAttempts[i]! - page.base, lateAttempts[i + 1]!)
+      page.dirty = true
     }
   }
 
@@ -304,13 +342,14 @@ export class Line {
 
   /** Drops from memory the written pages that nobody works on. */
   evict(): void {
-    const pages = this.pages
-    const cursor = this.#indexOf(this.#cursorPage)
-    for (let i = 0; i < pages.length - 1; i++) {
-      const page = pages[i]!
-      if (i >= cursor && i <= cursor + 1) continue
-      if (page.resident && !page.dirty && page.taken === 0 && !this.#hasReturned(page)) page.evict()
-    }
+    for (const page of this.pages) this.evictPage(page)
+  }
+
+  /** Drops one page from memory, if it is on disk as it is and nobody works on it. */
+  evictPage(page: Page): void {
+    if (!page.resident || page.dirty || page.taken > 0 || page === this.#tail || this.#hasReturned(page)) return
+    const ahead = this.#indexOf(page) - this.#indexOf(this.#cursorPage)
+    if (ahead !== 0 && ahead !== 1) page.evict()
   }
 
   /** Lowest moment of any unsettled entry. */
@@ -323,17 +362,19 @@ export class Line {
   // ---- recovery
 
   /** Takes over what the checkpoint says; pages are read when somebody needs them. */
-  restore(nextSeq: number, bytes: number, pages: Page[]): void {
+  restore(nextSeq: number, pages: Page[]): void {
     this.nextSeq = this.visible = nextSeq
     const last = pages[pages.length - 1]
-    if (last === undefined || last.count === PAGE_ENTRIES || !last.resident) pages.push(new Page(nextSeq))
+    if (last === undefined || !last.resident) pages.push(new Page(nextSeq))
     this.pages = pages
     this.#tail = pages[pages.length - 1]!
     this.#cursorPage = this.#hint = this.page = pages[0]!
     this.#cursorIndex = 0
-    this.live = this.taken = 0
-    this.bytes = bytes
-    for (const page of pages) this.live += page.live
+    this.live = this.taken = this.bytes = this.takenBytes = 0
+    for (const page of pages) {
+      this.live += page.live
+      this.bytes += page.bytes
+    }
   }
 
   /** A settlement read from the journal. */
@@ -354,10 +395,9 @@ export class Line {
         }
         if (page.live === 0) this.#emptied(page)
       } else {
+        // Some of them may be settled already in what the page will show.
         page.late ??= []
         page.late.push(seq, upTo - seq)
-        page.live -= upTo - seq
-        this.live -= upTo - seq
         seq = upTo
       }
     }
@@ -366,14 +406,19 @@ export class Line {
   /** A release read from the journal. */
   replayRelease(seq: number, value: number): void {
     const page = this.pageOf(seq)
-    if (page === null || !page.resident) return
-    page.setAttempts(seq - page.base, value)
-    page.dirty = true
+    if (page === null) return
+    if (page.resident) {
+      page.setAttempts(seq - page.base, value)
+      page.dirty = true
+    } else {
+      page.lateAttempts ??= []
+      page.lateAttempts.push(seq, value)
+    }
   }
 
   /** Pages whose columns are needed to finish recovery. */
   *unfinished(): Iterable<Page> {
-    for (const page of this.pages) if (page.late !== null) yield page
+    for (const page of this.pages) if (page.late !== null || page.lateAttempts !== null) yield page
   }
 
   /** Drops pages that recovery found to be wholly settled. */
@@ -387,6 +432,7 @@ export class Line {
       this.#recordRange(page.base, page.count)
     }
     this.live -= page.live
+    this.bytes -= page.bytes
     const at = this.#indexOf(page)
     const following = this.pages[at + 1]!
     this.pages.splice(at, 1)
@@ -396,26 +442,22 @@ export class Line {
     }
     if (this.#hint === page) this.#hint = following
     this.#letGoCold(page)
+    this.#forget(page)
   }
 
-  /** Which messages a page on disk referred to is known when it has been read. */
-  #letGoCold(page: Page): void {
-    this.load(page).then(
-      () => {
-        for (let i = 0; i < page.count; i++) {
-          if (!page.isSettled(i)) this.bytes -= page.sizes[i]! & SIZE_MASK
-        }
-        if (this.bytes < 0) this.bytes = 0
-        this.#letGoLive(page)
-      },
-      (error: unknown) => this.#shard.fail(error),
-    )
+  /** A page on disk is as it was written, and its summary says what it holds. */
+  #letGoCold({ holds }: Page): void {
+    for (let i = 0; i < holds.length; i += 2) this.#shard.space.letGo(holds[i]!, holds[i + 1]!)
   }
 
   #letGoLive(page: Page): void {
     for (let i = 0; i < page.count; i++) {
       if (!page.isSettled(i)) this.#shard.space.letGo(page.positions[i]!, 1)
     }
+  }
+
+  /** The page is no longer part of the line. */
+  #forget(page: Page): void {
     if (page.stored !== null) this.#shard.pages.drop(page.stored)
     page.stored = null
   }
@@ -425,12 +467,6 @@ export class Line {
     page.dirty = true
     page.live--
     this.live--
-    this.bytes -= page.sizes[index]! & SIZE_MASK
-    this.#shard.space.letGo(page.positions[index]!, 1)
-  }
-
-  #markLate(page: Page, index: number): void {
-    page.settled[index >> 5]! |= 1 << (index & 31)
     this.bytes -= page.sizes[index]! & SIZE_MASK
     this.#shard.space.letGo(page.positions[index]!, 1)
   }
@@ -469,7 +505,7 @@ export class Line {
     const at = this.#indexOf(page)
     if (at < 0) return
     this.pages.splice(at, 1)
-    if (page.stored !== null) this.#shard.pages.drop(page.stored)
+    this.#forget(page)
     const following = this.pages[at]!
     if (this.#cursorPage === page) {
       this.#cursorPage = following

@@ -1,8 +1,8 @@
-/** Entries of a page; also the unit in which an index leaves memory. */
-export const PAGE_ENTRIES = 4096
-
 /** Entries a new page has room for: most queues are short, and a page grows by doubling. */
 const FIRST_CAPACITY = 16
+
+/** Failed attempts are counted up to here: a column of 16 bits holds one more than there were. */
+export const ATTEMPTS_MAX = 0xfffe
 
 /** Set in {@link Page.sizes} when the message does not survive a restart. */
 export const TRANSIENT = 0x8000_0000
@@ -19,7 +19,7 @@ export interface StoredPage {
 }
 
 /**
- * Up to {@link PAGE_ENTRIES} consecutive entries of a line, as columns: entry `i` has sequence number
+ * Up to `pageEntries` consecutive entries of a line, as columns: entry `i` has sequence number
  * `base + i`. State is bits, so that a released entry keeps its place. A page that nobody works on
  * drops its columns ({@link resident} is false) and keeps only its summary.
  */
@@ -30,7 +30,7 @@ export class Page {
   live = 0
   /** Entries in somebody's hands. */
   taken = 0
-  /** Lowest moment in {@link ats} of an unsettled entry; Infinity: none. */
+  /** Lowest moment in {@link ats} of an entry that waits, or lower; Infinity: none. */
   earliest = Number.POSITIVE_INFINITY
   /** Lowest and highest position of any entry. */
   positionLow = Number.POSITIVE_INFINITY
@@ -53,10 +53,16 @@ export class Page {
   stored: StoredPage | null = null
   /** What a page on disk has in each journal file: a position in the file, live entries there, and so on. */
   holds: readonly number[] = []
+  /** Bytes of its live entries when it was written. */
+  bytes = 0
   /** It had live entries that do not survive a restart when it was written. */
   transient = false
   /** Settlements found by recovery before the columns were read: from, count, from, count … */
   late: number[] | null = null
+  /** Releases found likewise: sequence number, attempts as in the column, and so on. */
+  lateAttempts: number[] | null = null
+  /** The read under way. */
+  loading: Promise<void> | null = null
 
   constructor(base: number) {
     this.base = base
@@ -102,17 +108,25 @@ export class Page {
     this.targets[index] = line
   }
 
-  /** Finds {@link earliest} anew, after entries with a moment were settled. */
+  /** Finds {@link earliest} anew, after entries with a moment were settled or taken. */
   refreshEarliest(): void {
+    this.earliest = this.#earliestOf(false)
+  }
+
+  /** Lowest moment of any unsettled entry: those in somebody's hands come back with a restart. */
+  get earliestUnsettled(): number {
+    return this.taken === 0 ? this.earliest : this.#earliestOf(true)
+  }
+
+  #earliestOf(withTaken: boolean): number {
     let earliest = Number.POSITIVE_INFINITY
-    const ats = this.ats
-    if (ats !== null) {
-      for (let i = 0; i < this.count; i++) {
-        const at = ats[i]!
-        if (at !== 0 && at < earliest && !this.isSettled(i)) earliest = at
-      }
+    const { ats } = this
+    if (ats === null) return earliest
+    for (let i = 0; i < this.count; i++) {
+      const at = ats[i]!
+      if (at !== 0 && at < earliest && !this.isSettled(i) && (withTaken || !this.isTaken(i))) earliest = at
     }
-    this.earliest = earliest
+    return earliest
   }
 
   /** Starts over behind the entries it had, all settled: a queue that keeps up uses one small page for ever. */

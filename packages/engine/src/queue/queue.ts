@@ -3,9 +3,13 @@ import type { DeathReason } from '../message/death.ts'
 import type { MessageView } from '../message/message-view.ts'
 import type { Appointment } from '../schedule/agenda.ts'
 import type { Shard } from '../shard.ts'
+import { type BrowsedMessage, type BrowseOptions, browse } from './browse.ts'
+import { Burials } from './burials.ts'
 import { Consumer, type SubscribeOptions } from './consumer.ts'
+import { AT_ONCE, Expiry } from './expiry.ts'
+import { type Lapsed, Leases } from './leases.ts'
 import { COLD, FOUND, Line } from './line.ts'
-import { type Page, TRANSIENT } from './page.ts'
+import { ATTEMPTS_MAX, type Page, TRANSIENT } from './page.ts'
 import { Rounds } from './rounds.ts'
 import type { QueueDefinition } from './settings.ts'
 
@@ -13,8 +17,8 @@ import type { QueueDefinition } from './settings.ts'
 export interface QueueHost {
   /** Publishes a dead letter and calls `settle` in the same frame. */
   deadLetter(queue: Queue, message: MessageView, reason: DeathReason, settle: () => void): void
-  /** Puts a message of the queue on the schedule and calls `settle` in the same frame. */
-  postpone(queue: Queue, line: Line, page: Page, index: number, delayMs: number, attempts: number): void
+  /** Puts a message of a durable queue on the schedule and settles its entry, in the same frame. */
+  postpone(line: Line, page: Page, index: number, delayMs: number, attempts: number): void
   /** The queue has outlived its use (auto-delete, expiry). */
   retire(queue: Queue): void
 }
@@ -22,12 +26,15 @@ export interface QueueHost {
 export interface ReleaseOptions {
   /** The attempt failed: it counts toward the delivery limit. */
   readonly failed?: boolean
-  /** Comes back after this time, at the end of the queue. */
+  /** Comes back after this time: at the end of the queue, or where nothing survives a restart, to its own place. */
   readonly delayMs?: number
 }
 
-/** What `at` of an entry says when its message is to be delivered at once or to expire. */
-const AT_ONCE = -1
+export interface GetOptions {
+  /** The message comes back, as a failed attempt, after this time; left out: never. */
+  readonly leaseMs?: number
+  readonly lapsed?: Lapsed
+}
 
 /** Lanes in a ticket: `sequence number * 256 + priority`. */
 const LANES = 256
@@ -62,7 +69,9 @@ export class Queue implements Appointment {
   #loading = false
   #atOnce = false
   #lastUsedMs: number
-  #messageDueAtMs = Number.POSITIVE_INFINITY
+  readonly #expiry: Expiry
+  readonly #burials: Burials
+  readonly #leases = new Leases()
   #hadConsumers = false
   /** The read that the next entry waits for. */
   #cold: Promise<void> | null = null
@@ -88,8 +97,15 @@ export class Queue implements Appointment {
     )
     for (const line of this.lines) {
       line.ttlMs = this.#ttlMs
+      line.queue = this
       shard.lines.set(line.id, line)
     }
+    this.#expiry = new Expiry(shard, this.lines, (line, page, index) => this.#discard(line, page, index, 'expired'))
+    this.#burials = new Burials(
+      shard,
+      (message, reason, settle) => host.deadLetter(this, message, reason, settle),
+      () => this.#appoint(),
+    )
     this.#lastUsedMs = shard.clock.now()
     this.#appoint()
   }
@@ -115,6 +131,13 @@ export class Queue implements Appointment {
     return bytes
   }
 
+  /** Bytes of the messages that wait. */
+  get readyBytes(): number {
+    let bytes = 0
+    for (const line of this.lines) bytes += line.bytes - line.takenBytes
+    return bytes
+  }
+
   /** Whether it outlives a restart, with its persistent messages. */
   get durable(): boolean {
     return this.#durable
@@ -132,26 +155,16 @@ export class Queue implements Appointment {
     if (this.#lengthMax === Number.POSITIVE_INFINITY && this.#bytesMax === Number.POSITIVE_INFINITY) return false
     if (this.definition.settings.overflow === 'drop-head') return false
     // What the disk has not seen yet does not count while somebody waits for it: it will hardly ever be in the queue.
-    const pending = this.#rounds.empty ? 0 : this.#invisible()
-    return this.ready - pending >= this.#lengthMax || (pending === 0 && this.bytes + size > this.#bytesMax)
+    const pending = this.#awaited ? this.#invisible() : 0
+    return this.ready - pending >= this.#lengthMax || (pending === 0 && this.readyBytes + size > this.#bytesMax)
   }
 
   /** Appends the stored message at `position`; its place was recorded by the caller. */
   enqueue(line: Line, position: number, size: number, persistent: boolean, nowMs: number, ttlMs: number): void {
-    let at = 0
-    if (ttlMs >= 0 || this.#ttlMs >= 0) {
-      const lower = lowerTtl(ttlMs, this.#ttlMs)
-      if (lower === 0) {
-        at = AT_ONCE
-        this.#atOnce = true
-      } else at = nowMs + lower
-    }
+    const at = ttlMs < 0 && this.#ttlMs < 0 ? 0 : this.momentOf(nowMs, ttlMs)
     const waits = persistent && this.#durable
     line.push(position, waits ? size : (size | TRANSIENT) >>> 0, at)
-    if (at > 0 && at < this.#messageDueAtMs) {
-      this.#messageDueAtMs = at
-      this.#appoint()
-    }
+    if (at > 0 && this.#expiry.note(at)) this.#appoint()
   }
 
   /** Acts on what was enqueued: it may be for somebody who waits for no disk, or one too many. */
@@ -159,15 +172,38 @@ export class Queue implements Appointment {
     const waits = persistent && this.#durable
     if (!waits && (!this.#rounds.empty || this.#single || this.#atOnce)) this.#lookSoon()
     if (this.#lengthMax !== Number.POSITIVE_INFINITY || this.#bytesMax !== Number.POSITIVE_INFINITY) {
-      if (this.#rounds.empty) this.#enforceLimits()
+      if (!this.#awaited) this.#enforceLimits()
       else if (!waits) this.#lookSoon()
+    }
+  }
+
+  /** When a message that comes now and lives for `ttlMs` (-1: for ever) expires, as an entry says it. */
+  momentOf(nowMs: number, ttlMs: number): number {
+    const lower = lowerTtl(ttlMs, this.#ttlMs)
+    if (lower < 0) return 0
+    if (lower > 0) return nowMs + lower
+    this.#atOnce = true
+    return AT_ONCE
+  }
+
+  /** Drops the oldest ready messages beyond the limits, where that is what the queue does. */
+  #enforceLimits(): void {
+    if (this.#lengthMax === Number.POSITIVE_INFINITY && this.#bytesMax === Number.POSITIVE_INFINITY) return
+    if (this.deleted || this.definition.settings.overflow !== 'drop-head') return
+    const spared = this.#awaited ? this.#invisible() : 0
+    while (
+      this.ready - spared > this.#lengthMax ||
+      (spared === 0 && this.readyBytes > this.#bytesMax && this.ready > 0)
+    ) {
+      if (!this.#dropFirst()) return
     }
   }
 
   // ---- out
 
-  /** @throws {EngineError} `owned_elsewhere`, `exclusive_consumer` */
+  /** @throws {EngineError} `queue_not_found` when it was deleted, `owned_elsewhere`, `exclusive_consumer` */
   subscribe(options: SubscribeOptions): Consumer {
+    if (this.deleted) throw new EngineError('queue_not_found', `queue "${this.name}" was deleted`, { queue: this.name })
     if (this.owner !== null && options.owner !== this.owner) {
       throw new EngineError('owned_elsewhere', `queue "${this.name}" is exclusive to another connection`, {
         queue: this.name,
@@ -223,23 +259,33 @@ export class Queue implements Appointment {
    * Takes the first ready message out of turn. `done` gets null when there is none; it may be called
    * before this returns.
    */
-  get(autoAccept: boolean, done: (ticket: number, message: MessageView | null, remaining: number) => void): void {
+  get(
+    autoAccept: boolean,
+    done: (ticket: number, message: MessageView | null, remaining: number) => void,
+    options: GetOptions = {},
+  ): void {
     this.touch()
-    const line = this.#readyLine()
-    if (line === null) {
-      if (this.#cold === null) return done(0, null, 0)
-      return this.#whenLoaded(this.#cold, () => this.get(autoAccept, done))
+    for (;;) {
+      const line = this.#readyLine()
+      if (line === null) {
+        if (this.#cold === null) return done(0, null, 0)
+        return this.#whenLoaded(this.#cold, () => this.get(autoAccept, done, options))
+      }
+      const position = line.page.positions[line.index]!
+      const message = this.#shard.peek(position)
+      if (message === null) {
+        return this.#whenLoaded(this.#shard.load(position), () => this.get(autoAccept, done, options))
+      }
+      const now = this.#expiry.possible || options.leaseMs !== undefined ? this.#shard.clock.now() : 0
+      if (this.#expiry.isDue(line.page, line.index, now)) {
+        this.#discard(line, line.page, line.index, 'expired')
+        continue
+      }
+      const ticket = this.#take(line, message)
+      if (autoAccept) this.accept(ticket)
+      else if (options.leaseMs !== undefined) this.#lease(ticket, now + options.leaseMs, options.lapsed ?? null)
+      return done(ticket, message, this.ready)
     }
-    const position = line.page.positions[line.index]!
-    const message = this.#shard.peek(position)
-    if (message === null) {
-      this.#whenLoaded(this.#shard.journal.load(position), () => this.get(autoAccept, done))
-      return
-    }
-    if (this.#expireFound(line)) return this.get(autoAccept, done)
-    const ticket = this.#take(line, message)
-    if (autoAccept) this.accept(ticket)
-    done(ticket, message, this.ready)
   }
 
   // ---- outcomes
@@ -247,6 +293,7 @@ export class Queue implements Appointment {
   /** The delivery was processed: the message is gone from this queue. Durable with the next frame. */
   accept(ticket: number): void {
     const { lines } = this
+    if (this.#leases.size > 0) this.#leases.end(ticket)
     if (lines.length === 1) lines[0]!.settle(ticket)
     else lines[ticket % LANES]!.settle(Math.floor(ticket / LANES))
   }
@@ -259,12 +306,27 @@ export class Queue implements Appointment {
     if (page === null || this.deleted) return
     const index = seq - page.base
     if (!page.isTaken(index)) return
-    const attempts = line.attemptsOf(page, index) + (failed ? 1 : 0)
-    if (failed && attempts > this.#deliveryLimit) return this.#giveUp(line, seq, page.positions[index]!, 'delivery_limit')
-    if (delayMs > 0) return this.#host.postpone(this, line, page, index, delayMs, attempts)
+    this.#leases.end(ticket)
+    const attempts = Math.min(line.attemptsOf(page, index) + (failed ? 1 : 0), ATTEMPTS_MAX)
+    if (failed && attempts > this.#deliveryLimit)
+      return this.#giveUp(line, seq, page.positions[index]!, 'delivery_limit')
+    if (delayMs > 0) return this.#postpone(line, ticket, page, index, delayMs, attempts)
     line.release(seq, attempts)
+    if (this.#expiry.note(page.earliest)) this.#appoint()
     if (!this.#rounds.empty || this.#active !== null) this.#lookSoon()
     this.#enforceLimits()
+  }
+
+  /**
+   * Gives the holder of a delivery `leaseMs` from now on, whether it had a lease or not; what comes of a
+   * lease that runs out is in {@link SubscribeOptions.leaseMs}. `false`: the delivery has ended.
+   */
+  renew(ticket: number, leaseMs: number): boolean {
+    const seq = this.#seqOf(ticket)
+    const page = this.#lineOf(ticket).pageOf(seq)
+    if (page === null || this.deleted || !page.isTaken(seq - page.base)) return false
+    this.#lease(ticket, this.#shard.clock.now() + leaseMs, null)
+    return true
   }
 
   /** The delivery will never be processed: dead-lettered where the queue says so, else dropped. */
@@ -273,6 +335,7 @@ export class Queue implements Appointment {
     const seq = this.#seqOf(ticket)
     const page = line.pageOf(seq)
     if (page === null || this.deleted || !page.isTaken(seq - page.base)) return
+    this.#leases.end(ticket)
     this.#giveUp(line, seq, page.positions[seq - page.base]!, reason)
   }
 
@@ -284,6 +347,15 @@ export class Queue implements Appointment {
     let purged = 0
     for (const line of this.lines) purged += line.settleReady()
     return purged
+  }
+
+  /**
+   * Shows messages wherever they are in the queue, in the order in which they would be delivered, and
+   * changes nothing: no attempt, no mark, no place. What is not on disk yet is not shown.
+   */
+  browse(options: BrowseOptions): Promise<BrowsedMessage[]> {
+    const lanes = this.lines.length === 1 ? 1 : LANES
+    return browse(this.#shard, this.lines, lanes, options)
   }
 
   /** Somebody used the queue: its expiry begins anew. */
@@ -298,6 +370,7 @@ export class Queue implements Appointment {
     this.deleted = true
     this.dueAtMs = Number.POSITIVE_INFINITY
     this.#shard.agenda.remove(this)
+    this.#burials.close()
     for (const consumer of [...this.consumers]) {
       this.unsubscribe(consumer)
       consumer.receiver.cancelled(consumer)
@@ -310,20 +383,13 @@ export class Queue implements Appointment {
 
   /** The schedule put a message onto one of the lines. */
   arrived(line: Line): void {
-    const earliest = line.earliest()
-    if (earliest < this.#messageDueAtMs) {
-      this.#messageDueAtMs = earliest
-      this.#appoint()
-    }
-    this.entered(true)
+    if (this.#expiry.note(line.earliest())) this.#appoint()
   }
 
   /** Recovery is over: entries may be due or expired already. */
   recovered(): void {
-    for (const line of this.lines) {
-      const earliest = line.earliest()
-      if (earliest < this.#messageDueAtMs) this.#messageDueAtMs = earliest
-    }
+    this.#lastUsedMs = this.#shard.clock.now()
+    this.#expiry.refresh()
     this.#appoint()
   }
 
@@ -333,14 +399,15 @@ export class Queue implements Appointment {
       this.#host.retire(this)
       return
     }
-    if (nowMs >= this.#messageDueAtMs) this.#expire(nowMs)
+    this.#endLeases(nowMs)
+    if (nowMs >= this.#expiry.dueAtMs && !this.#burials.pending) this.#expire(nowMs)
     this.#appoint()
   }
 
   /** Hands out what there is to whoever can take it. */
   pump(): void {
     const { journal } = this.#shard
-    const now = this.#messageDueAtMs === Number.POSITIVE_INFINITY ? 0 : this.#shard.clock.now()
+    let now = this.#expiry.possible ? this.#shard.clock.now() : 0
     while (!this.deleted) {
       const consumer = this.#nextConsumer()
       if (consumer === null) return
@@ -351,8 +418,11 @@ export class Queue implements Appointment {
       }
       const { page, index } = line
       const position = page.positions[index]!
-      if (!journal.locate(position)) return this.#resumeAfter(journal.load(position))
-      if (now !== 0 && this.#expireFound(line, now)) continue
+      if (!journal.locate(position)) return this.#resumeAfter(this.#shard.load(position))
+      if (now !== 0 && this.#expiry.isDue(page, index, now)) {
+        this.#discard(line, page, index, 'expired')
+        continue
+      }
       const message = this.#shard.message.read(journal.foundBytes, journal.foundView, journal.foundAt, position)
       const ticket = this.#take(line, message)
       consumer.credit--
@@ -362,10 +432,15 @@ export class Queue implements Appointment {
         this.#shard.burst(consumer)
       }
       if (consumer.autoAccept) this.accept(ticket)
+      else if (consumer.leaseMs > 0) {
+        if (now === 0) now = this.#shard.clock.now()
+        this.#lease(ticket, now + consumer.leaseMs, consumer.lapsed)
+      }
       consumer.receiver.deliver(consumer, ticket, message)
-      if (!this.#single) {
+      // The receiver may have cancelled it, or made somebody with a higher priority able to take messages.
+      if (!this.#single && this.#rounds.first() === consumer) {
         if (consumer.ableToTake) this.#rounds.rotate()
-        else if (consumer.waiting) this.#rounds.skip()
+        else this.#rounds.skip()
       }
     }
   }
@@ -376,9 +451,7 @@ export class Queue implements Appointment {
     this.#looking = false
     if (this.deleted) return
     this.pump()
-    if (this.#lengthMax !== Number.POSITIVE_INFINITY || this.#bytesMax !== Number.POSITIVE_INFINITY) {
-      this.#enforceLimits()
-    }
+    this.#enforceLimits()
     if (this.#atOnce) {
       this.#atOnce = false
       this.#expire(this.#shard.clock.now())
@@ -428,15 +501,6 @@ export class Queue implements Appointment {
     return this.lines.length === 1 ? seq : seq * LANES + this.lines.indexOf(line)
   }
 
-  /** Ends the entry just found if its time is over. */
-  #expireFound(line: Line, now: number = this.#shard.clock.now()): boolean {
-    const { page, index } = line
-    const at = page.ats === null ? 0 : page.ats[index]!
-    if (at <= 0 || at > now) return false
-    this.#discard(line, page, index, 'expired')
-    return true
-  }
-
   #resumeAfter(loaded: Promise<void>): void {
     if (this.#loading) return
     this.#loading = true
@@ -474,28 +538,42 @@ export class Queue implements Appointment {
     this.#giveUp(line, seq, position, reason)
   }
 
-  /** Ends an entry that is taken: as a dead letter, in the same frame, or without a trace. */
+  /** Ends an entry that is taken: as a dead letter, or without a trace. */
   #giveUp(line: Line, seq: number, position: number, reason: DeathReason): void {
-    if (!this.#deadLetters) {
-      line.settle(seq)
-      return
+    if (this.#deadLetters) this.#burials.add(line, seq, position, reason)
+    else line.settle(seq)
+  }
+
+  /** Ends an entry's stay in somebody's hands for a time. What does not survive a restart waits in its own place. */
+  #postpone(line: Line, ticket: number, page: Page, index: number, delayMs: number, attempts: number): void {
+    if (line.durable) return this.#host.postpone(line, page, index, delayMs, attempts)
+    page.setAttempts(index, attempts + 1)
+    this.#leases.begin(ticket, this.#shard.clock.now() + delayMs, () => {}, false)
+    this.#appoint()
+  }
+
+  #lease(ticket: number, atMs: number, lapsed: Lapsed | null): void {
+    this.#leases.begin(ticket, atMs, lapsed)
+    if (atMs < this.dueAtMs) this.#appoint()
+  }
+
+  #endLeases(nowMs: number): void {
+    for (let lease = this.#leases.takeLapsed(nowMs); lease !== undefined; lease = this.#leases.takeLapsed(nowMs)) {
+      const { ticket, lapsed, fails } = lease
+      lapsed?.(ticket)
+      this.release(ticket, { failed: fails })
     }
-    this.#shard.withMessage(position, (message) => {
-      if (!this.deleted) this.#host.deadLetter(this, message, reason, () => line.settle(seq))
-    })
+  }
+
+  /** Somebody can take messages as soon as there are some. */
+  get #awaited(): boolean {
+    return this.#single ? this.#active !== null && this.#active.ableToTake : !this.#rounds.empty
   }
 
   #invisible(): number {
     let invisible = 0
     for (const line of this.lines) invisible += line.nextSeq - line.visible
     return invisible
-  }
-
-  #enforceLimits(): void {
-    if (this.definition.settings.overflow !== 'drop-head') return
-    while (this.ready > this.#lengthMax || (this.bytes > this.#bytesMax && this.ready > 0)) {
-      if (!this.#dropFirst()) return
-    }
   }
 
   /** Drops the oldest ready message of the lowest priority. `false`: it is on disk and will be dropped when read. */
@@ -518,37 +596,9 @@ export class Queue implements Appointment {
     return false
   }
 
-  #expire(now: number): void {
-    let due = Number.POSITIVE_INFINITY
-    for (const line of this.lines) {
-      for (const page of [...line.pages]) {
-        if (page.earliest > now) {
-          if (page.earliest < due) due = page.earliest
-          continue
-        }
-        if (!page.resident) {
-          this.#whenLoaded(line.load(page), () => this.#expire(this.#shard.clock.now()))
-          continue
-        }
-        const base = page.base
-        const { count } = page
-        for (let i = 0; i < count && page.base === base && page.ats !== null; i++) {
-          const at = page.ats[i]!
-          if (at === 0 || at > now || base + i >= this.#expirable(line, page, i)) continue
-          if (!page.isSettled(i) && !page.isTaken(i)) this.#discard(line, page, i, 'expired')
-        }
-        if (page.base === base) page.refreshEarliest()
-        if (page.earliest <= now) page.earliest = now + RETRY_MS
-        if (page.earliest < due) due = page.earliest
-      }
-    }
-    this.#messageDueAtMs = due
+  #expire(nowMs: number): void {
+    this.#expiry.run(nowMs, () => this.#appoint())
     this.#appoint()
-  }
-
-  /** Entries below may expire: what is not on disk yet has had no chance to be delivered. */
-  #expirable(line: Line, page: Page, index: number): number {
-    return (page.sizes[index]! & TRANSIENT) !== 0 ? line.nextSeq : line.visible
   }
 
   #chooseActive(): void {
@@ -563,15 +613,14 @@ export class Queue implements Appointment {
     const { expiresMs } = this.definition.settings
     const unused =
       expiresMs === undefined || this.consumers.length > 0 ? Number.POSITIVE_INFINITY : this.#lastUsedMs + expiresMs
-    const due = Math.min(unused, this.#messageDueAtMs)
+    // Those who wait to be buried are read from disk first; the next ones expire when that is done.
+    const expiry = this.#burials.pending ? Number.POSITIVE_INFINITY : this.#expiry.dueAtMs
+    const due = this.deleted ? Number.POSITIVE_INFINITY : Math.min(unused, expiry, this.#leases.dueAtMs)
     if (due === this.dueAtMs) return
     this.dueAtMs = due
     this.#shard.agenda.set(this)
   }
 }
-
-/** Expired messages in somebody's hands, or not on disk yet, are looked at again after this time. */
-const RETRY_MS = 100
 
 /** The shorter of two times to live, of which -1 is for ever. */
 export function lowerTtl(one: number, other: number): number {

@@ -9,6 +9,8 @@ export interface PageRow {
   readonly base: number
   readonly count: number
   readonly live: number
+  /** Of its live entries. */
+  readonly bytes: number
   /** null: none */
   readonly earliest: number | null
   readonly low: number
@@ -23,7 +25,6 @@ export interface LineRow {
   readonly id: number
   readonly nextSeq: number
   readonly suspect: number
-  readonly bytes: number
   readonly pages: readonly PageRow[]
 }
 

@@ -1,4 +1,4 @@
-import { encodePage, type Page, TRANSIENT } from '../queue/page.ts'
+import { encodePage, type Page, SIZE_MASK, TRANSIENT } from '../queue/page.ts'
 import type { Line } from '../queue/line.ts'
 import type { Shard } from '../shard.ts'
 import type { Definition } from '../topology/definition.ts'
@@ -88,7 +88,7 @@ export class Checkpointer {
       if (page.dirty) this.#store(page)
       pages.push(pageRow(page))
     }
-    return { id: line.id, nextSeq: line.nextSeq, suspect: line.suspect, bytes: line.bytes, pages }
+    return { id: line.id, nextSeq: line.nextSeq, suspect: line.suspect, pages }
   }
 
   #store(page: Page): void {
@@ -100,9 +100,11 @@ export class Checkpointer {
     let end = -1
     let start = 0
     page.transient = false
+    page.bytes = 0
     for (let i = 0; i < page.count; i++) {
       if (page.isSettled(i)) continue
       if ((page.sizes[i]! & TRANSIENT) !== 0) page.transient = true
+      page.bytes += page.sizes[i]! & SIZE_MASK
       const position = page.positions[i]!
       if (position < start || position >= end) {
         const range = store.rangeOf(position)
@@ -148,13 +150,15 @@ export class Checkpointer {
 }
 
 function pageRow(page: Page): PageRow {
-  const { base, count, live, positionLow: low, positionHigh: high, holds } = page
+  const { base, count, live, bytes, positionLow: low, positionHigh: high, holds } = page
+  const earliest = page.earliestUnsettled
   const stored = page.stored!
   return {
     base,
     count,
     live,
-    earliest: page.earliest === Number.POSITIVE_INFINITY ? null : page.earliest,
+    bytes,
+    earliest: earliest === Number.POSITIVE_INFINITY ? null : earliest,
     low,
     high,
     at: [stored.file, stored.offset, stored.length],

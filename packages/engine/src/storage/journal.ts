@@ -37,6 +37,8 @@ export class Journal {
   #soon = false
   #requested = false
   #dead = false
+  /** Why; null when it was closed in order. */
+  #death: unknown = null
   #retry: Timer | null = null
   #full = false
 
@@ -161,6 +163,7 @@ export class Journal {
   flushed(): Promise<void> {
     const target = this.#end
     if (this.durable >= target) return Promise.resolve()
+    if (this.#dead) return Promise.reject(this.#death ?? new Error('the journal is closed'))
     return new Promise((resolve, reject) => this.#waiting.push({ target, resolve, reject }))
   }
 
@@ -240,6 +243,7 @@ export class Journal {
   #fail(error: unknown): void {
     if (this.#dead) return
     this.#dead = true
+    this.#death = error
     const waiting = this.#waiting
     this.#waiting = []
     for (const waiter of waiting) waiter.reject(error)

@@ -8,8 +8,8 @@ import { type Headers, NO_HEADERS } from '../message/headers.ts'
 import { headersFromJson, headersToJson } from '../message/headers-json.ts'
 import type { MessageView } from '../message/message-view.ts'
 import type { Line } from '../queue/line.ts'
-import { type Page, TRANSIENT } from '../queue/page.ts'
-import { linesOf, lowerTtl, Queue, type QueueHost } from '../queue/queue.ts'
+import { type Page, SIZE_MASK, TRANSIENT } from '../queue/page.ts'
+import { linesOf, Queue, type QueueHost } from '../queue/queue.ts'
 import type { QueueDefinition } from '../queue/settings.ts'
 import { Schedule, type ScheduleHost } from '../schedule/schedule.ts'
 import type { Shard } from '../shard.ts'
@@ -58,7 +58,6 @@ export class VHost implements QueueHost, ScheduleHost {
   #routeCount = 0
   readonly #owned = new Map<object, Set<Queue>>()
   readonly #oneLine: Line[] = []
-  readonly #deadDraft = new Draft()
   #replaying = false
 
   constructor(context: VHostContext, name: string, scheduleLine: number) {
@@ -180,7 +179,8 @@ export class VHost implements QueueHost, ScheduleHost {
         routingKeys: moreKeys === null ? [key] : [key, ...moreKeys],
         ...(ttl !== undefined ? { originalTtlMs: ttl } : {}),
       })
-      const draft = this.#shard.redraft(message, this.#deadDraft, history)
+      // A draft of its own: while this one finds its places, other messages may be dropped and become dead letters.
+      const draft = this.#shard.redraft(message, new Draft(), history)
       draft.headers = this.#headersOf(draft)
       draft.moreKeys = deadLetterKey === undefined ? moreKeys : null
       this.#sendDead(exchange, deadLetterKey ?? key, draft)
@@ -188,47 +188,45 @@ export class VHost implements QueueHost, ScheduleHost {
     settle()
   }
 
-  postpone(queue: Queue, line: Line, page: Page, index: number, delayMs: number, attempts: number): void {
+  postpone(line: Line, page: Page, index: number, delayMs: number, attempts: number): void {
     const due = this.#shard.clock.now() + delayMs
-    if (line.durable) this.schedule.add(page.positions[index]!, page.sizes[index]!, due, line.id, attempts + 1)
-    else {
-      // What does not survive a restart does not go on the schedule, which does.
-      const position = page.positions[index]!
-      const size = page.sizes[index]!
-      this.#shard.clock.after(delayMs, () => {
-        if (queue.deleted) return
-        this.#shard.place(line, position, size, 0, 0, attempts + 1)
-        this.#shard.lookSoon(line)
-      })
-    }
+    this.schedule.add(page.positions[index]!, page.sizes[index]!, due, line.id, attempts + 1)
     line.settle(page.base + index)
   }
 
   arrive(message: MessageView, size: number, target: number, attempts: number): void {
     const { position } = message
+    const now = this.#shard.clock.now()
+    const ttl = message.expiresAtMs === 0 ? -1 : Math.max(message.expiresAtMs - now, 0)
     if (target !== 0) {
       const line = this.#shard.lines.get(target)
-      if (line !== undefined) this.#shard.place(line, position, size, 0, 0, attempts)
+      if (line !== undefined && line.queue !== null) {
+        this.#shard.place(line, position, size, line.queue.momentOf(now, ttl), 0, attempts)
+        line.queue.arrived(line)
+      }
       return
     }
     const exchange = this.exchangeTable.get(message.exchange)
     if (exchange === undefined) return
-    const now = this.#shard.clock.now()
-    const ttl = message.expiresAtMs === 0 ? -1 : Math.max(message.expiresAtMs - now, 0)
     const origin = message.origin()
     const decode = this.#context.originHeaders.get(message.originKind)
     const headers = decode === undefined ? null : (): Headers => decode(origin)
     const { priority } = message
     const arrived: Queue[] = []
+    const refusing: Queue[] = []
     const moreKeys = this.#context.originKeys.get(message.originKind)?.(origin) ?? null
     for (const queue of this.exchangeTable.resolve(exchange, message.key, moreKeys, headers)) {
-      if (queue.refuses(size)) continue
-      const line = queue.lineFor(priority)
-      const lower = lowerTtl(ttl, line.ttlMs)
-      this.#shard.place(line, position, size, lower < 0 ? 0 : now + lower, 0, 0)
+      if (queue.refuses(size & SIZE_MASK)) {
+        if (queue.definition.settings.overflow === 'reject-dead-letter') refusing.push(queue)
+        continue
+      }
+      this.#shard.place(queue.lineFor(priority), position, size, queue.momentOf(now, ttl), 0, 0)
       arrived.push(queue)
     }
     for (const queue of arrived) queue.arrived(queue.lineFor(priority))
+    for (const queue of refusing) {
+      this.#shard.withMessage(position, (refused) => this.deadLetter(queue, refused, 'maxlen', () => {}))
+    }
   }
 
   retire(queue: Queue): void {
@@ -325,9 +323,10 @@ export class VHost implements QueueHost, ScheduleHost {
     }
     this.#queues.delete(queue.name)
     if (queue.owner !== null) this.#owned.get(queue.owner)?.delete(queue)
+    // Before its receivers hear of it: they may declare the next queue of this name.
+    if (queue.durable) this.#record({ kind: 'queue_deleted', vhost: this.name, name: queue.name })
     this.exchangeTable.removeQueue(queue)
     queue.dispose()
-    if (queue.durable) this.#record({ kind: 'queue_deleted', vhost: this.name, name: queue.name })
     return ready
   }
 

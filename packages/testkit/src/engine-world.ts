@@ -1,0 +1,200 @@
+import {
+  type BrowsedMessage,
+  type Consumer,
+  Draft,
+  type Engine,
+  type EngineOptions,
+  type MessageView,
+  openEngine,
+  type Queue,
+  type QueueDefinition,
+  type QueueSettings,
+  type Receiver,
+  type VHost,
+} from '@stathmos/engine'
+import { MemoryFiles } from './memory-files.ts'
+import { SimulatedDisk } from './simulated-disk.ts'
+import { simulate, type Simulation } from './simulation.ts'
+
+/** A delivery as a test sees it. */
+export interface Delivered {
+  readonly ticket: number
+  readonly text: string
+  readonly redelivered: boolean
+  readonly attempts: number
+}
+
+/** A receiver that writes down what it gets, and checks what every delivery promises. */
+export class Inbox implements Receiver {
+  readonly got: Delivered[] = []
+  readonly lapses: number[] = []
+  flushes = 0
+  ended = false
+  /** Called with each delivery, while it is being handed over. */
+  onDeliver: (delivered: Delivered, consumer: Consumer) => void = () => {}
+  readonly #engine: Engine
+
+  constructor(engine: Engine) {
+    this.#engine = engine
+  }
+
+  get texts(): string[] {
+    return this.got.map(({ text }) => text)
+  }
+
+  deliver(consumer: Consumer, ticket: number, message: MessageView): void {
+    if (message.persistent && consumer.queue.durable && message.position >= this.#engine.durablePosition) {
+      throw new Error(`message ${message.position} was delivered before it was on disk`)
+    }
+    const { redelivered, attempts } = message
+    const delivered = { ticket, text: textOf(message.body()), redelivered, attempts }
+    this.got.push(delivered)
+    this.onDeliver(delivered, consumer)
+  }
+
+  flush(): void {
+    this.flushes++
+  }
+
+  cancelled(): void {
+    this.ended = true
+  }
+
+  lapsed(_consumer: Consumer, ticket: number): void {
+    this.lapses.push(ticket)
+  }
+}
+
+export interface EngineWorldOptions extends Partial<EngineOptions> {
+  readonly seed?: number
+  /** Calls of the disk take time, so that other things happen meanwhile. */
+  readonly slowDisk?: boolean
+}
+
+/** An engine in a world of its own: time stands still between calls, and the disk is in memory. */
+export class EngineWorld {
+  readonly simulation: Simulation
+  files: MemoryFiles
+  engine!: Engine
+  readonly #options: EngineWorldOptions
+
+  private constructor(simulation: Simulation, options: EngineWorldOptions) {
+    this.simulation = simulation
+    this.files = new MemoryFiles()
+    this.#options = options
+  }
+
+  static async open(options: EngineWorldOptions = {}): Promise<EngineWorld> {
+    const world = new EngineWorld(simulate({ seed: options.seed ?? 1 }), options)
+    await world.#open()
+    return world
+  }
+
+  get vhost(): VHost {
+    return this.engine.vhost('/')!
+  }
+
+  /** Stops in order and starts again. */
+  async reopen(): Promise<void> {
+    await this.simulation.finish(this.engine.close())
+    this.simulation.forgetAll()
+    await this.#open()
+  }
+
+  /** The process dies, and another one starts on what it had written. */
+  async kill(): Promise<void> {
+    this.simulation.forgetAll()
+    this.files = this.files.kill()
+    await this.#open()
+  }
+
+  async close(): Promise<void> {
+    await this.simulation.finish(this.engine.close())
+  }
+
+  /** Lets everything happen that is to happen now, and a moment later. */
+  async settle(): Promise<void> {
+    await this.simulation.finish(this.engine.durably())
+    await this.simulation.elapse(1)
+  }
+
+  queue(name: string, settings: Partial<QueueSettings> = {}, rest: Partial<QueueDefinition> = {}): Queue {
+    const definition: QueueDefinition = {
+      name,
+      durable: true,
+      exclusive: false,
+      autoDelete: false,
+      opaque: '',
+      ...rest,
+      settings: { overflow: 'drop-head', ...settings },
+    }
+    return this.vhost.declareQueue(definition, null).queue
+  }
+
+  /** Publishes to the queue of that name, or to an exchange with that routing key. */
+  publish(key: string, text: string, options: Partial<Draft> & { readonly exchange?: string } = {}): number {
+    const { exchange = '', ...fields } = options
+    const route = this.vhost.route(exchange, key)
+    if (route === undefined) throw new Error(`there is no exchange "${exchange}"`)
+    return this.vhost.publish(route, draftOf(text, fields))
+  }
+
+  subscribe(
+    queue: Queue,
+    options: Partial<Parameters<Queue['subscribe']>[0]> = {},
+  ): { inbox: Inbox; consumer: Consumer } {
+    const inbox = new Inbox(this.engine)
+    const consumer = queue.subscribe({
+      receiver: inbox,
+      credit: Number.POSITIVE_INFINITY,
+      autoAccept: false,
+      ...options,
+    })
+    return { inbox, consumer }
+  }
+
+  /** Takes one message; null when there is none. */
+  async get(queue: Queue, autoAccept = false, leaseMs?: number): Promise<Delivered | null> {
+    const taken = new Promise<Delivered | null>((resolve) =>
+      queue.get(
+        autoAccept,
+        (ticket, message) => {
+          if (message === null) return resolve(null)
+          const { redelivered, attempts } = message
+          resolve({ ticket, text: textOf(message.body()), redelivered, attempts })
+        },
+        leaseMs === undefined ? {} : { leaseMs },
+      ),
+    )
+    return this.simulation.finish(taken)
+  }
+
+  /** Texts of the messages in a queue, in order, whatever their state. */
+  async texts(queue: Queue): Promise<string[]> {
+    const messages = await this.simulation.finish(queue.browse({ limit: Number.POSITIVE_INFINITY }))
+    return messages.map((message: BrowsedMessage) => textOf(message.body))
+  }
+
+  async #open(): Promise<void> {
+    const { files, simulation } = this
+    const opening = openEngine({
+      dataDir: '/data',
+      files: this.#options.slowDisk === true ? new SimulatedDisk(files, simulation) : files,
+      clock: simulation.clock,
+      random: simulation.random,
+      ...this.#options,
+      limits: { reserveBytes: 0, diskFreeMin: 0, ...this.#options.limits },
+    })
+    this.engine = await simulation.finish(opening)
+  }
+}
+
+export function draftOf(text: string, fields: Partial<Draft> = {}): Draft {
+  const body = new TextEncoder().encode(text)
+  const bodyView = new DataView(body.buffer, body.byteOffset, body.byteLength)
+  return Object.assign(new Draft(), { body, bodyView, bodyEnd: body.length, ...fields })
+}
+
+export function textOf(bytes: Uint8Array): string {
+  return new TextDecoder().decode(bytes)
+}
