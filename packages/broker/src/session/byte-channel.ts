@@ -17,7 +17,7 @@ export class ByteChannel implements Transport {
   writes = 0
   #stuck = false
   #sent: Uint8Array[] = []
-  #releases: (() => void)[] = []
+  readonly #releases: (() => void)[] = []
 
   constructor(protocol: Protocol, peer: Peer = LOCAL_PEER) {
     this.peer = peer

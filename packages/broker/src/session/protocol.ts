@@ -1,7 +1,10 @@
 import type { Engine } from '@stathmos/engine'
 import type { Clock, Random } from '@stathmos/std'
 
+import type { Peer } from './peer.ts'
 import type { SessionRegistry } from './registry.ts'
+
+export type { Peer } from './peer.ts'
 
 /**
  * What a front-end is: a factory of sessions. A session is sans-I/O: bytes come in through
@@ -50,14 +53,6 @@ export interface Transport {
   end(): void
   /** Closes now. */
   destroy(): void
-}
-
-export interface Peer {
-  readonly address: string
-  readonly port: number
-  /** The peer of the socket itself is this machine. Never true for an address that a proxy told us. */
-  readonly loopback: boolean
-  readonly tls: boolean
 }
 
 /** Checks passwords, outside of the event loop's thread pool. */

@@ -1,6 +1,6 @@
 import type { Headers } from '@stathmos/engine'
 
-import type { Peer } from './protocol.ts'
+import type { Peer } from './peer.ts'
 
 /** What an operator may know of a session, and the one thing an operator may do to it. Read anew at every look. */
 export interface SessionInfo {

@@ -15,21 +15,24 @@ import {
 } from '@stathmos/wire/amqp'
 
 import type { ChannelInfo } from '../../session/registry.ts'
-import type { AmqpConnection } from './connection.ts'
+import type { ChannelScope } from './channel-scope.ts'
+import type { ConnectionScope } from './connection-scope.ts'
 import { Deliveries, type Outcome } from './deliveries.ts'
 import { Refusal, queueLocked, queueNotFound } from './errors.ts'
-import { handle } from './handlers/index.ts'
 import { Publishing } from './publishing.ts'
 import type { AmqpTransaction } from './transaction.ts'
 
 const settleScan = new SettleScan()
 
+/** Handles the methods that do not come once for every message. */
+export type Handle = (channel: AmqpChannel, method: Method) => void
+
 /**
  * One channel. After an error it is `closing`: what it held has been given back, and everything is
  * dropped until the client has answered channel.close; then its number is free.
  */
-export class AmqpChannel {
-  readonly connection: AmqpConnection
+export class AmqpChannel implements ChannelScope {
+  readonly connection: ConnectionScope
   readonly number: number
   readonly vhost: VHost
   readonly deliveries: Deliveries
@@ -38,10 +41,12 @@ export class AmqpChannel {
   methodId = 0
   /** What an empty queue name stands for; null: nothing was declared yet. */
   lastQueue: string | null = null
+  readonly #handle: Handle
   #publishing: Publishing | null = null
   #phase: 'open' | 'closing' | 'gone' = 'open'
 
-  constructor(connection: AmqpConnection, number: number) {
+  constructor(connection: ConnectionScope, number: number, handle: Handle) {
+    this.#handle = handle
     this.connection = connection
     this.number = number
     this.vhost = connection.broker!
@@ -54,7 +59,7 @@ export class AmqpChannel {
   }
 
   get publishing(): Publishing {
-    return (this.#publishing ??= new Publishing(this))
+    return (this.#publishing ??= new Publishing(this, this.deliveries))
   }
 
   /** @returns false when the frame cannot be taken now */
@@ -188,7 +193,7 @@ export class AmqpChannel {
       this.connection.channelGone(this.number)
       return
     }
-    handle(this, method)
+    this.#handle(this, method)
   }
 
   /** Both sides may close at once: the client's close is answered, and ours is still to be. */

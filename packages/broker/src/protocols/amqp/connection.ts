@@ -20,15 +20,17 @@ import { Output } from '../../session/output.ts'
 import type { Peer, Session, Transport } from '../../session/protocol.ts'
 import type { ChannelInfo, SessionInfo } from '../../session/registry.ts'
 import { AmqpChannel } from './channel.ts'
-import type { AmqpContext, Blocked } from './context.ts'
+import type { Owing } from './connection-scope.ts'
+import type { AmqpContext } from './context.ts'
 import { Refusal, refusalOf, replyText } from './errors.ts'
+import { Gate } from './gate.ts'
 import { Heartbeat, type HeartbeatActions } from './heartbeat.ts'
 import { type FrameSink, Intake } from './intake.ts'
 import { headersOfTable } from './message.ts'
-import { Negotiation } from './negotiation.ts'
-import type { Publishing } from './publishing.ts'
+import { type Negotiated, Negotiation } from './negotiation.ts'
 import { type ClientCapabilities, NO_CAPABILITIES } from './server-properties.ts'
 import { updateSecret } from './handlers/connection.ts'
+import { handle } from './handlers/index.ts'
 
 /** Room for most methods; longer ones make the buffer grow. */
 const METHOD_BYTES = 512
@@ -39,8 +41,8 @@ const METHOD_BYTES = 512
  */
 type Phase = 'negotiating' | 'running' | 'closing' | 'over'
 
-/** One AMQP 0-9-1 connection. */
-export class AmqpConnection implements Session, SessionInfo, FrameSink, HeartbeatActions, Blocked {
+/** One AMQP 0-9-1 connection. What its parts may ask of it is described where they do. */
+export class AmqpConnection implements Session, SessionInfo, FrameSink, HeartbeatActions, Negotiated {
   readonly protocol = 'AMQP 0-9-1'
   readonly id: number
   readonly connectedAtMs: number
@@ -54,9 +56,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
   clientProperties: Headers = NO_HEADERS
   heartbeatSeconds = 0
   frameMax = 0
-  /** Names the present turn: one {@link receive}, or one release of a hold. */
   turn = 0
-  /** The time of the latest turn, ms, for what needs no better. */
   turnMs: number
   readonly #intake: Intake
   readonly #negotiation: Negotiation
@@ -67,9 +67,8 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
   #closeTimer: Timer | null = null
   #phase: Phase = 'negotiating'
   /** Channels that published in this turn and owe confirms. */
-  readonly #toTell: Publishing[] = []
-  #unblocked: (() => void) | null = null
-  #toldBlocked = false
+  readonly #toTell: Owing[] = []
+  readonly #gate: Gate
   #congested = false
   #writesSeen = 0
   #ownsResources = false
@@ -86,6 +85,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     this.turnMs = world.clock.monotonic()
     this.output = new Output(context.output, transport)
     this.#intake = new Intake(this, transport, context.input)
+    this.#gate = new Gate(this)
     this.#negotiation = new Negotiation(this)
     world.registry.add(this)
   }
@@ -99,7 +99,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
   }
 
   get blocked(): boolean {
-    return this.#unblocked !== null
+    return this.#gate.closed
   }
 
   get over(): boolean {
@@ -114,7 +114,6 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     return this.#intake.held
   }
 
-  /** The socket is so far behind that consumers pause. */
   get congested(): boolean {
     return this.#congested
   }
@@ -197,7 +196,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     const owing = this.#toTell
     if (owing.length === 0) return
     const { engine } = this.context.world
-    for (const publishing of owing) publishing.tell(engine.durablePosition)
+    for (const each of owing) each.tell(engine.durablePosition)
     owing.length = 0
   }
 
@@ -232,12 +231,10 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     encodeMethod(this.output.room(METHOD_BYTES), channel, method)
   }
 
-  /** What the operation at hand makes us notify the client of comes after its answer, as clients are used to. */
   deferNotices(): void {
     this.#notices = []
   }
 
-  /** Tells the client something that it did not ask for, or has it told by {@link sendNotices}. */
   notify(notice: () => void): void {
     if (this.#notices === null) notice()
     else this.#notices.push(notice)
@@ -250,14 +247,12 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     for (const notice of notices) notice()
   }
 
-  /** Sends constant bytes at once, after what waits. */
   writeRaw(bytes: Uint8Array): void {
     this.output.flush()
     this.output.writes++
     this.transport.write(bytes, null)
   }
 
-  /** Handles no more frames until the returned function is called. */
   hold(): () => void {
     const release = this.#intake.hold()
     return () => {
@@ -267,10 +262,6 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     }
   }
 
-  /**
-   * Runs `then` once everything that was done so far is on disk. Until then the connection handles
-   * nothing else, so that its answers keep their order.
-   */
   whenDurable(then: () => void): void {
     const done = this.hold()
     this.context.world.engine.durably().then(
@@ -286,24 +277,14 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     )
   }
 
-  /** Whether a publish can be taken now. If not, the frames wait until it can. */
   admits(): boolean {
-    const { engine } = this.context.world
-    if (engine.flow.blocked !== null) {
-      this.#block(engine.flow.blocked)
-      return false
-    }
-    if (engine.canAccept()) return true
-    engine.onAccept(this.hold())
-    return false
+    return this.#gate.admits()
   }
 
-  /** The channel has published something that must be confirmed. */
-  owes(publishing: Publishing): void {
-    this.#toTell.push(publishing)
+  owes(owing: Owing): void {
+    this.#toTell.push(owing)
   }
 
-  /** Called after deliveries: pauses all consumers when the socket takes less than they give. */
   watchBacklog(): void {
     if (this.output.writes === this.#writesSeen) return
     this.#writesSeen = this.output.writes
@@ -312,14 +293,12 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     for (const channel of this.#channels) channel?.deliveries.pause()
   }
 
-  /** Frees the number after channel.close-ok. */
   channelGone(number: number): void {
     if (this.#channels[number] === undefined) return
     this.#channels[number] = undefined
     this.#channelCount--
   }
 
-  /** @throws {Refusal} 403 unless the user may do this to the queue or exchange */
   require(operation: 'configure' | 'write' | 'read', kind: 'queue' | 'exchange', name: string): void {
     const { access } = this.context.world.engine
     const vhost = this.broker!.name
@@ -332,7 +311,6 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
 
   // ---- the end
 
-  /** Says why, drops everything the client sends, and ends when it has answered or the time is up. */
   closeWith(code: ReplyCode, text: string, methodId: number): void {
     if (this.#phase === 'closing' || this.#phase === 'over') return
     this.#phase = 'closing'
@@ -348,7 +326,6 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     this.#endIn(this.context.options.limits.closeMs)
   }
 
-  /** Sends what waits and ends the transport. */
   finish(): void {
     if (this.#phase === 'over') return
     this.output.flush()
@@ -358,40 +335,22 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     this.#endIn(this.context.options.limits.closeMs)
   }
 
-  /** Drops the connection without a word. */
   abandon(): void {
     this.transport.destroy()
     this.#end(true)
   }
 
   beat(): void {
-    this.writeRaw(HEARTBEAT as Uint8Array)
+    this.writeRaw(HEARTBEAT)
   }
 
   dead(): void {
     this.abandon()
   }
 
-  unblock(): void {
-    const done = this.#unblocked
-    if (done === null) return
-    this.#unblocked = null
-    if (this.#toldBlocked) this.send(0, { name: 'connection.unblocked' })
-    this.#toldBlocked = false
-    done()
-  }
-
   #beginTurn(): void {
     this.turn++
     this.turnMs = this.context.world.clock.monotonic()
-  }
-
-  #block(alarm: string): void {
-    if (this.#unblocked !== null) return
-    this.#unblocked = this.hold()
-    this.#toldBlocked = this.capabilities.connectionBlocked
-    if (this.#toldBlocked) this.send(0, { name: 'connection.blocked', reason: `low on ${alarm}` })
-    this.context.awaitUnblocked(this)
   }
 
   #zero(scan: FrameScan, bytes: Uint8Array, view: DataView): void {
@@ -428,7 +387,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
       const text = `number of channels opened (${this.#channelCount}) has reached the negotiated channel_max (${this.#channelMax})`
       throw new Refusal(REPLY.notAllowed, text)
     }
-    this.#channels[number] = new AmqpChannel(this, number)
+    this.#channels[number] = new AmqpChannel(this, number, handle)
     this.#channelCount++
     this.#ownsResources = true
     this.send(number, { name: 'channel.open-ok' })
@@ -451,8 +410,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     this.#heartbeat?.stop()
     this.#intake.stop()
     this.output.close()
-    this.#unblocked = null
-    this.context.forget(this)
+    this.#gate.forget()
     this.#release(abrupt)
     this.context.world.registry.remove(this.id)
   }

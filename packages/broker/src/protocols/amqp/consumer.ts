@@ -1,10 +1,21 @@
-import type { Consumer, MessageView, Queue, Receiver } from '@stathmos/engine'
+import type { Consumer, Credit, MessageView, Queue, Receiver } from '@stathmos/engine'
 import { deliverySize, encodeDelivery, shortStringBytes } from '@stathmos/wire/amqp'
 
-import type { AmqpChannel } from './channel.ts'
+import type { ChannelScope } from './channel-scope.ts'
 import { isUntouched, writeProperties } from './message.ts'
 import { argumentsOf } from './queue-arguments.ts'
 import type { DeliverySource } from './unacked.ts'
+
+/** The receiving side of the channel that a consumer is on. */
+export interface ConsumerHost {
+  /** The limit that all consumers of the channel share. */
+  readonly credit: Credit | null
+  /** A tag for a delivery that will be settled. */
+  add(source: DeliverySource, ticket: number): number
+  /** A tag for a delivery that counts as settled. */
+  skip(): number
+  cancelledByBroker(consumer: AmqpConsumer): void
+}
 
 /** One consumer of a channel: encodes each delivery straight into the connection's output. */
 export class AmqpConsumer implements Receiver, DeliverySource {
@@ -13,15 +24,17 @@ export class AmqpConsumer implements Receiver, DeliverySource {
   readonly timeoutMs: number
   /** Set as soon as the engine has made it. */
   engine: Consumer | null = null
-  readonly #channel: AmqpChannel
+  readonly #channel: ChannelScope
+  readonly #host: ConsumerHost
   readonly #tagBytes: Uint8Array
   readonly #noAck: boolean
   /** Its queue tells how often a message has failed. */
   readonly #counts: boolean
 
-  constructor(channel: AmqpChannel, queue: Queue, tag: string, noAck: boolean) {
+  constructor(channel: ChannelScope, host: ConsumerHost, queue: Queue, tag: string, noAck: boolean) {
     const settings = argumentsOf(queue.definition)
     this.#channel = channel
+    this.#host = host
     this.queue = queue
     this.tag = tag
     this.#tagBytes = shortStringBytes(tag)
@@ -31,9 +44,8 @@ export class AmqpConsumer implements Receiver, DeliverySource {
   }
 
   deliver(_consumer: Consumer, ticket: number, message: MessageView): void {
-    const channel = this.#channel
-    const { connection, deliveries } = channel
-    const tag = this.#noAck ? deliveries.unacked.skip() : deliveries.add(this, ticket)
+    const { connection } = this.#channel
+    const tag = this.#noAck ? this.#host.skip() : this.#host.add(this, ticket)
     const failures = this.#counts ? message.attempts : 0
     if (failures === 0 && isUntouched(message)) {
       this.#encode(
@@ -69,13 +81,13 @@ export class AmqpConsumer implements Receiver, DeliverySource {
   }
 
   cancelled(): void {
-    this.#channel.deliveries.cancelledByBroker(this)
+    this.#host.cancelledByBroker(this)
   }
 
   settled(count: number): void {
     const consumer = this.engine
     if (consumer !== null && !consumer.cancelled) consumer.grant(count)
-    else this.#channel.deliveries.credit?.grant(count)
+    else this.#host.credit?.grant(count)
   }
 
   #encode(

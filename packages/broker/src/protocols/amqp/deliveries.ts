@@ -2,8 +2,8 @@ import { Credit, type MessageView, type Queue } from '@stathmos/engine'
 import type { Timer } from '@stathmos/std'
 import { REPLY, deliverySize, encodeDelivery, encodeGetOk, getOkSize, shortStringBytes } from '@stathmos/wire/amqp'
 
-import type { AmqpChannel } from './channel.ts'
-import { AmqpConsumer } from './consumer.ts'
+import type { ChannelScope } from './channel-scope.ts'
+import { AmqpConsumer, type ConsumerHost } from './consumer.ts'
 import type { Content, ReplyConsumer } from './direct-reply.ts'
 import { Refusal } from './errors.ts'
 import { isUntouched, writeProperties } from './message.ts'
@@ -13,8 +13,11 @@ import { type DeliverySource, type Settle, Unacked } from './unacked.ts'
 /** What a client can do with a delivery. `return` gives it back; `fail` does too, and counts it as a failed attempt. */
 export type Outcome = 'accept' | 'reject' | 'return' | 'fail'
 
+/** How the outcomes of a channel's deliveries take effect. */
+export type SettleAs = Readonly<Record<Outcome, Settle>>
+
 /** The receiving side of a channel: its consumers, and the deliveries that wait for their acknowledgement. */
-export class Deliveries implements ReplyConsumer {
+export class Deliveries implements ConsumerHost, ReplyConsumer {
   readonly consumers = new Map<string, AmqpConsumer>()
   readonly unacked = new Unacked()
   /** Limit of consumers made from now on; 0: none. */
@@ -26,7 +29,9 @@ export class Deliveries implements ReplyConsumer {
   replyName: string | null = null
   #replyTag: Uint8Array | null = null
   #replyTagText = ''
-  readonly #channel: AmqpChannel
+  /** Where settlements go that wait for a commit; null: they take effect at once. */
+  transaction: { readonly settleAs: SettleAs } | null = null
+  readonly #channel: ChannelScope
   readonly #getSources = new WeakMap<Queue, DeliverySource>()
   #timer: Timer | null = null
   /** When the timer fires; Infinity: it is not set. */
@@ -34,7 +39,7 @@ export class Deliveries implements ReplyConsumer {
   /** Settled deliveries of one source in a row, whose credit is given back at once. */
   #runSource: DeliverySource | null = null
   #runCount = 0
-  readonly #settleAs: Readonly<Record<Outcome, Settle>> = {
+  readonly #settleAs: SettleAs = {
     accept: (source, ticket, returned) => {
       if (!returned) source.queue.accept(ticket)
       this.#settled(source)
@@ -53,7 +58,7 @@ export class Deliveries implements ReplyConsumer {
     },
   }
 
-  constructor(channel: AmqpChannel) {
+  constructor(channel: ChannelScope) {
     this.#channel = channel
   }
 
@@ -64,9 +69,13 @@ export class Deliveries implements ReplyConsumer {
     return this.unacked.add(source, ticket, turnMs)
   }
 
+  skip(): number {
+    return this.unacked.skip()
+  }
+
   /** @throws {Refusal} 406 when the tag names no delivery that waits */
   settle(tag: number, multiple: boolean, outcome: Outcome): void {
-    const { transaction } = this.#channel
+    const { transaction } = this
     const known =
       transaction === null
         ? this.unacked.take(tag, multiple, false, this.#settleAs[outcome])
@@ -91,7 +100,7 @@ export class Deliveries implements ReplyConsumer {
   ): void {
     const { noAck, exclusive, priority } = options
     const channel = this.#channel
-    const consumer = new AmqpConsumer(channel, queue, tag, noAck)
+    const consumer = new AmqpConsumer(channel, this, queue, tag, noAck)
     this.credit ??= new Credit(this.globalPrefetchCount === 0 ? Infinity : this.globalPrefetchCount)
     consumer.engine = queue.subscribe({
       receiver: consumer,

@@ -1,26 +1,41 @@
 import type { VHost } from '@stathmos/engine'
 import type { Timer } from '@stathmos/std'
-import { FRAME_MIN_SIZE, PROTOCOL_HEADER, REPLY, type Method } from '@stathmos/wire/amqp'
+import { FRAME_MIN_SIZE, PROTOCOL_HEADER, REPLY, type Method, type Table } from '@stathmos/wire/amqp'
 
-import type { AmqpConnection } from './connection.ts'
+import type { ConnectionScope } from './connection-scope.ts'
 import { MECHANISMS, readCredentials } from './credentials.ts'
 import { Refusal, replyText } from './errors.ts'
-import { clientCapabilities, serverProperties } from './server-properties.ts'
+import { type ClientCapabilities, clientCapabilities, serverProperties } from './server-properties.ts'
+
+/** A connection that is being negotiated. */
+export interface Negotiated extends ConnectionScope {
+  /** Sends constant bytes at once, after what waits. */
+  writeRaw(bytes: Uint8Array): void
+  introduced(clientProperties: Table, capabilities: ClientCapabilities): void
+  authenticated(user: string): void
+  tuned(channelMax: number, frameMax: number, heartbeatSeconds: number): void
+  /** Channels may be opened. */
+  opened(vhost: VHost): void
+  /** Sends what waits and ends the transport. */
+  finish(): void
+  /** Drops the connection without a word. */
+  abandon(): void
+}
 
 /**
  * The beginning of a connection:
  *
  *     header → start → start-ok → (password checked) → tune → tune-ok → open → open-ok
  *
- * It ends with {@link AmqpConnection.opened}, or the connection does. Until the password has been
+ * It ends with {@link Negotiated.opened}, or the connection does. Until the password has been
  * checked the peer holds a socket, a small buffer and a deadline, and nothing else.
  */
 export class Negotiation {
-  readonly #connection: AmqpConnection
+  readonly #connection: Negotiated
   readonly #deadline: Timer
   #awaited: 'header' | 'connection.start-ok' | 'connection.tune-ok' | 'connection.open' | 'nothing' = 'header'
 
-  constructor(connection: AmqpConnection) {
+  constructor(connection: Negotiated) {
     this.#connection = connection
     const { clock, limits } = connection.context.world
     this.#deadline = clock.after(limits.authenticateMs, () => connection.abandon())
@@ -40,7 +55,7 @@ export class Negotiation {
     for (let i = 0; i < PROTOCOL_HEADER.length; i++) {
       if (bytes[start + i] === PROTOCOL_HEADER[i]) continue
       // Whatever it speaks, it learns what we speak (AMQP 0-9-1 §4.2.2).
-      connection.writeRaw(PROTOCOL_HEADER as Uint8Array)
+      connection.writeRaw(PROTOCOL_HEADER)
       connection.finish()
       return
     }

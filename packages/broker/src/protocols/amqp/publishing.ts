@@ -1,4 +1,4 @@
-import { Draft, type DurableWaiter, type Exchange, type Headers, type Queue } from '@stathmos/engine'
+import { Draft, type DurableWaiter, type Exchange, type Headers, type Queue, type Route } from '@stathmos/engine'
 import {
   ContentHeaderScan,
   FRAME_BODY,
@@ -21,8 +21,9 @@ import {
 } from '@stathmos/wire/amqp'
 
 import type { Address, Addresses } from './addresses.ts'
-import type { AmqpChannel } from './channel.ts'
+import type { ChannelScope } from './channel-scope.ts'
 import { type ConfirmSink, Confirms } from './confirms.ts'
+import type { Owing } from './connection-scope.ts'
 import type { Content } from './direct-reply.ts'
 import { Refusal, exchangeNotFound, resource } from './errors.ts'
 import { AMQP_ORIGIN_KIND, headersOfTable, moreKeys, readDelay, readExpiration, without } from './message.ts'
@@ -36,6 +37,11 @@ const NO_ROUTE = shortStringBytes('NO_ROUTE')
 /** First size of a body that comes in several frames; it grows with what arrives, whatever its header claims. */
 const ASSEMBLY_BYTES_AT_FIRST = 64 * 1024
 
+/** Where publishes go that wait for a commit. */
+export interface PublishLater {
+  publish(route: Route, draft: Draft, mandatory: boolean): void
+}
+
 /** One thread, one frame at a time: all channels read with the same objects. */
 const publishScan = new PublishScan()
 const headerScan = new ContentHeaderScan()
@@ -46,9 +52,13 @@ const propertyScan = new PropertyScan()
  * message, and the publisher is told. A message whose three frames lie in one chunk is published from
  * where it lies, without an object made for it.
  */
-export class Publishing implements ConfirmSink, DurableWaiter {
+export class Publishing implements ConfirmSink, DurableWaiter, Owing {
   confirms: Confirms | null = null
-  readonly #channel: AmqpChannel
+  /** Null: publishes take effect at once. */
+  transaction: PublishLater | null = null
+  readonly #channel: ChannelScope
+  /** What the channel's requests for direct replies carry. */
+  readonly #replies: { readonly replyName: string | null }
   readonly #addresses: Addresses
   readonly #draft = new Draft()
   readonly #headers = (): Headers => headersOfTable(this.#table())
@@ -67,8 +77,9 @@ export class Publishing implements ConfirmSink, DurableWaiter {
   #told = true
   #waiting = false
 
-  constructor(channel: AmqpChannel) {
+  constructor(channel: ChannelScope, replies: { readonly replyName: string | null }) {
     this.#channel = channel
+    this.#replies = replies
     this.#addresses = channel.connection.context.addressesOf(channel.vhost)
   }
 
@@ -248,7 +259,7 @@ export class Publishing implements ConfirmSink, DurableWaiter {
     draft.bodyEnd = end
     this.#awaited = 'method'
     this.#address = null
-    const { transaction } = channel
+    const { transaction } = this
     if (address.reply) this.#publishReply(address)
     else if (transaction !== null) transaction.publish(route, draft, this.#mandatory)
     else {
@@ -363,7 +374,7 @@ export class Publishing implements ConfirmSink, DurableWaiter {
     for (let i = 0; i < REPLY_QUEUE.length; i++) {
       if (bytes[replyToStart + i] !== REPLY_QUEUE.charCodeAt(i)) return null
     }
-    const { replyName } = this.#channel.deliveries
+    const { replyName } = this.#replies
     if (replyName === null) throw new Refusal(REPLY.preconditionFailed, 'fast reply consumer does not exist')
     return replyName
   }

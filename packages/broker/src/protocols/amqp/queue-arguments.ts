@@ -48,14 +48,14 @@ const atLeast =
     if (value < smallest) return value === 0 ? '{value_zero,0}' : `{value_negative,${value}}`
     return value > Number.MAX_SAFE_INTEGER ? `{value_too_large,${value}}` : null
   }
-const text: Check = (field) => (isText(field) ? null : `{unacceptable_type,${typeName(field)}}`)
+const words: Check = (field) => (isText(field) ? null : `{unacceptable_type,${typeName(field)}}`)
 const flag: Check = (field) => (field.type === 't' ? null : `{unacceptable_type,${typeName(field)}}`)
 const anything: Check = () => null
 const oneOf =
-  (...words: string[]): Check =>
+  (...allowed: string[]): Check =>
   (field) => {
     if (!isText(field)) return `{unacceptable_type,${typeName(field)}}`
-    return words.includes(String(field.value)) ? null : `invalid value '${String(field.value)}'`
+    return allowed.includes(field.value) ? null : `invalid value '${field.value}'`
   }
 
 /**
@@ -63,21 +63,21 @@ const oneOf =
  * and shown, but neither checked nor compared.
  */
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
-  ['x-queue-type', { types: BOTH, check: text }],
+  ['x-queue-type', { types: BOTH, check: words }],
   ['x-message-ttl', { types: BOTH, check: atLeast(0) }],
   ['x-expires', { types: BOTH, check: atLeast(1) }],
   ['x-max-length', { types: BOTH, check: atLeast(0) }],
   ['x-max-length-bytes', { types: BOTH, check: atLeast(0) }],
-  ['x-dead-letter-exchange', { types: BOTH, check: text }],
-  ['x-dead-letter-routing-key', { types: BOTH, check: text }],
+  ['x-dead-letter-exchange', { types: BOTH, check: words }],
+  ['x-dead-letter-routing-key', { types: BOTH, check: words }],
   ['x-single-active-consumer', { types: BOTH, check: flag }],
-  ['x-queue-leader-locator', { types: BOTH, check: text }],
+  ['x-queue-leader-locator', { types: BOTH, check: words }],
   ['x-consumer-timeout', { types: BOTH, check: atLeast(1) }],
   ['x-overflow', { types: BOTH, check: oneOf('drop-head', 'reject-publish', 'reject-publish-dlx') }],
   ['x-max-priority', { types: CLASSIC, check: priority }],
   ['x-queue-mode', { types: CLASSIC, check: oneOf('default', 'lazy') }],
   ['x-queue-version', { types: CLASSIC, check: atLeast(1) }],
-  ['x-queue-master-locator', { types: CLASSIC, check: text }],
+  ['x-queue-master-locator', { types: CLASSIC, check: words }],
   ['x-delivery-limit', { types: QUORUM, check: atLeast(-1) }],
   ['x-dead-letter-strategy', { types: QUORUM, check: oneOf('at-most-once', 'at-least-once') }],
   ['x-quorum-initial-group-size', { types: QUORUM, check: atLeast(1) }],
@@ -175,7 +175,7 @@ function parse(opaque: string): QueueArguments {
 function queueType(args: Table, thing: string): QueueType {
   const field = args.get('x-queue-type')
   if (field === undefined) return 'classic'
-  const type = isText(field) ? String(field.value) : ''
+  const type = isText(field) ? field.value : ''
   if (type === 'classic' || type === 'quorum') return type
   if (type === 'stream') throw new Refusal(REPLY.notImplemented, `streams are not implemented yet, declaring ${thing}`)
   const text = `invalid arg 'x-queue-type' for ${thing}: "unsupported queue type '${type}'"`
@@ -189,7 +189,7 @@ function settingsOf(args: Table, type: QueueType): QueueSettings {
   }
   const string = (name: string): string | undefined => {
     const field = args.get(name)
-    return field === undefined ? undefined : String(field.value)
+    return isText(field) ? field.value : undefined
   }
   const limit = type === 'quorum' ? (number('x-delivery-limit') ?? QUORUM_DELIVERY_LIMIT) : -1
   const single = args.get('x-single-active-consumer')
@@ -260,8 +260,8 @@ function integerOf(field: Field): number | null {
   }
 }
 
-function isText(field: Field): boolean {
-  return field.type === 'S' && typeof field.value === 'string'
+function isText(field: Field | undefined): field is Field & { readonly value: string } {
+  return field?.type === 'S' && typeof field.value === 'string'
 }
 
 const INT32_MAX = 0x7fff_ffff

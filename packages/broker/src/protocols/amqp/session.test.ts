@@ -17,7 +17,7 @@ import {
   encodeMethod,
   encodeProperties,
 } from '@stathmos/wire/amqp'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 
 import { ByteChannel } from '../../session/byte-channel.ts'
@@ -29,7 +29,7 @@ import { ORIGIN_AMQP, STANDARD_EXCHANGES, amqpOptions, amqpOriginHeaders, openAm
 class TestClock implements Clock {
   #nowMs = 1_700_000_000_000
   #timers: { dueMs: number; fire: () => void }[] = []
-  #soon: (() => void)[] = []
+  readonly #soon: (() => void)[] = []
 
   now(): number {
     return this.#nowMs
@@ -141,7 +141,7 @@ class Client {
   async next<N extends MethodName>(name: N): Promise<Extract<Method, { name: N }>> {
     const methods = await this.methods()
     const found = methods.find((method) => method.name === name)
-    expect(methods.map((method) => method.name)).toContain(name)
+    if (found === undefined) throw new Error(`no ${name} among ${methods.map((method) => method.name).join(', ')}`)
     return found as Extract<Method, { name: N }>
   }
 

@@ -1,9 +1,11 @@
 import type { Draft, Route, Transaction } from '@stathmos/engine'
 import { REPLY } from '@stathmos/wire/amqp'
 
-import type { AmqpChannel } from './channel.ts'
+import type { ChannelScope } from './channel-scope.ts'
+import type { Deliveries, SettleAs } from './deliveries.ts'
 import { Refusal } from './errors.ts'
-import { type DeliverySource, type Settle } from './unacked.ts'
+import type { PublishLater, Publishing } from './publishing.ts'
+import type { DeliverySource } from './unacked.ts'
 
 /** A mandatory publish, kept until its outcome is known. */
 interface Mandatory {
@@ -14,14 +16,16 @@ interface Mandatory {
 }
 
 /** The transactional side of a channel: what it publishes and settles takes effect at commit, all in one frame. */
-export class AmqpTransaction {
-  readonly #channel: AmqpChannel
+export class AmqpTransaction implements PublishLater {
+  readonly #channel: ChannelScope
+  readonly #publishing: Publishing
+  readonly #deliveries: Deliveries
   #engine: Transaction
   #publishCount = 0
   #mandatory: Mandatory[] = []
   /** Settled deliveries whose credit goes back at commit. */
   #settled = new Map<DeliverySource, number>()
-  readonly settleAs: Readonly<Record<'accept' | 'reject' | 'return' | 'fail', Settle>> = {
+  readonly settleAs: SettleAs = {
     accept: (source, ticket, returned) => {
       if (!returned) this.#engine.accept(source.queue, ticket)
       this.#count(source)
@@ -40,8 +44,13 @@ export class AmqpTransaction {
     },
   }
 
-  constructor(channel: AmqpChannel) {
+  /** From now on what the channel publishes and settles waits for {@link commit}. */
+  constructor(channel: ChannelScope, publishing: Publishing, deliveries: Deliveries) {
     this.#channel = channel
+    this.#publishing = publishing
+    this.#deliveries = deliveries
+    publishing.transaction = this
+    deliveries.transaction = this
     this.#engine = channel.vhost.begin()
   }
 
@@ -57,14 +66,14 @@ export class AmqpTransaction {
     this.#engine.commit()
     const { outcomes } = this.#engine
     const channel = this.#channel
-    channel.deliveries.unacked.forgetPromised()
+    this.#deliveries.unacked.forgetPromised()
     for (const [source, count] of this.#settled) source.settled(count)
     const returned = this.#mandatory.filter(({ index }) => outcomes[index] === 0)
     const refused = outcomes.includes(-1)
     this.#begin()
     channel.connection.whenDurable(() => {
       if (channel.over) return
-      for (const { route, draft } of returned) channel.publishing.giveBack(route.address, draft)
+      for (const { route, draft } of returned) this.#publishing.giveBack(route.address, draft)
       // What other queues took stays there, as in RabbitMQ.
       if (refused) channel.fail(new Refusal(REPLY.preconditionFailed, 'partial tx completion'))
       else channel.send({ name: 'tx.commit-ok' })
@@ -73,7 +82,7 @@ export class AmqpTransaction {
 
   rollback(): void {
     this.#engine.rollback()
-    this.#channel.deliveries.unacked.restore()
+    this.#deliveries.unacked.restore()
     this.#begin()
   }
 

@@ -1,5 +1,5 @@
 import type { Queue } from '@stathmos/engine'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 
 import { type DeliverySource, Unacked } from './unacked.ts'

@@ -1,11 +1,11 @@
 import { type Method, REPLY } from '@stathmos/wire/amqp'
 
-import type { AmqpConnection } from '../connection.ts'
+import type { ConnectionScope } from '../connection-scope.ts'
 import { replyText } from '../errors.ts'
 
 /** The client has a new password or token, and goes on if it is right. */
 export function updateSecret(
-  connection: AmqpConnection,
+  connection: ConnectionScope,
   { newSecret }: Extract<Method, { name: 'connection.update-secret' }>,
 ): void {
   const { user, transport } = connection

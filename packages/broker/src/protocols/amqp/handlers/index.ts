@@ -1,6 +1,6 @@
 import { type Method, REPLY } from '@stathmos/wire/amqp'
 
-import type { AmqpChannel } from '../channel.ts'
+import type { AmqpChannel, Handle } from '../channel.ts'
 import { Refusal } from '../errors.ts'
 import { cancel, consume, get, qos, recover } from './basic.ts'
 import { accessRequest, flow, openAgain } from './channel.ts'
@@ -10,7 +10,7 @@ import { bindQueue, declareQueue, deleteQueue, purgeQueue, unbindQueue } from '.
 import { txCommit, txRollback, txSelect } from './tx.ts'
 
 /** Handles a method of an open channel, other than the ones that come once for every message. */
-export function handle(channel: AmqpChannel, method: Method): void {
+export const handle: Handle = (channel: AmqpChannel, method: Method): void => {
   switch (method.name) {
     case 'channel.open':
       return openAgain()

@@ -8,7 +8,7 @@ export function txSelect(channel: AmqpChannel): void {
   if (channel.publishing.confirms !== null) {
     throw new Refusal(REPLY.preconditionFailed, 'cannot switch from confirm to tx mode')
   }
-  channel.transaction ??= new AmqpTransaction(channel)
+  channel.transaction ??= new AmqpTransaction(channel, channel.publishing, channel.deliveries)
   channel.send({ name: 'tx.select-ok' })
 }
 
