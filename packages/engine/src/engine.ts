@@ -270,6 +270,7 @@ export class Engine {
       await this.durably()
       await this.#checkpointer.idle()
       await this.durably()
+      for (const line of this.#shard.lines.values()) line.markTaken()
       await this.#checkpointer.run(this.#shard.journal.end)
       await this.#shard.journal.close()
       await leaveClean(this.#files, this.#dataDir)

@@ -340,6 +340,17 @@ export class Line {
     journal.commit(SETTLE_BYTES)
   }
 
+  /** Marks what is still in somebody's hands: it comes again after the stop that is about to be written down. */
+  markTaken(): void {
+    for (const page of this.pages) {
+      for (let i = 0; page.taken > 0 && i < page.count; i++) {
+        if (!page.isTaken(i) || (page.attempts !== null && page.attempts[i] !== 0)) continue
+        page.setAttempts(i, 1)
+        page.dirty = true
+      }
+    }
+  }
+
   /** Drops from memory the written pages that nobody works on. */
   evict(): void {
     for (const page of this.pages) this.evictPage(page)
