@@ -17,7 +17,11 @@ for (const file of process.argv.slice(2)) {
   const unloaded = report.testResults.filter(
     ({ status, assertionResults }) => status === 'failed' && assertionResults.length === 0,
   )
-  failed += report.numFailedTests + unloaded.length
+  const counted = report.numFailedTests + unloaded.length
+  // An error that no test caught fails the run and belongs to none of them.
+  const uncaught = counted === 0 && !report.success
+  if (uncaught) console.log(`${file}: the run failed although every test passed; an error was not caught`)
+  failed += uncaught ? 1 : counted
   for (const { name, assertionResults } of report.testResults) {
     for (const { status, fullName } of assertionResults)
       if (status === 'failed') console.log(`failed: ${fullName} (${name})`)
