@@ -13,7 +13,8 @@ import { Checkpointer } from './storage/checkpointer.ts'
 import type { Files } from './storage/files.ts'
 import type { Line } from './queue/line.ts'
 import { Journal } from './storage/journal.ts'
-import { LocalFrameStore } from './storage/local-frame-store.ts'
+import type { FrameStore } from './storage/frame-store.ts'
+import { type FrameStoreOptions, LocalFrameStore } from './storage/local-frame-store.ts'
 import { nodeFiles } from './storage/node-files.ts'
 import { PageStore } from './storage/page-store.ts'
 import { RECORD_DEFINITION, RECORD_HEADER_BYTES, RECORD_LENGTH } from './storage/record.ts'
@@ -34,6 +35,8 @@ export interface EngineOptions {
   readonly originHeaders?: ReadonlyMap<number, (origin: Uint8Array) => Headers>
   /** How to find further routing keys in them: dead letters and delayed messages are routed by all. */
   readonly originKeys?: ReadonlyMap<number, (origin: Uint8Array) => readonly string[] | null>
+  /** Opens what keeps the journal's frames; without it they are files in {@link dataDir}. */
+  readonly openStore?: (options: FrameStoreOptions) => Promise<FrameStore>
   /** Resident memory of the process, bytes. */
   readonly residentBytes?: () => number
   /**
@@ -72,7 +75,7 @@ export class Engine {
   readonly limits: Limits
   readonly recovery: RecoveryReport
   readonly #shard: Shard
-  readonly #store: LocalFrameStore
+  readonly #store: FrameStore
   readonly #files: Files
   readonly #dataDir: string
   readonly #vhosts: Map<string, VHost>
@@ -97,7 +100,8 @@ export class Engine {
     const checkpoint = await readCheckpoint(files, dataDir)
     const clean = await takeClean(files, dataDir)
     const random = options.random ?? systemRandom
-    const store = await LocalFrameStore.open({
+    const openStore = options.openStore ?? ((store) => LocalFrameStore.open(store))
+    const store = await openStore({
       files,
       directory: dataDir,
       random,
@@ -128,7 +132,7 @@ export class Engine {
 
   private constructor(
     options: EngineOptions,
-    parts: { files: Files; limits: Limits; shard: Shard; store: LocalFrameStore; position: number },
+    parts: { files: Files; limits: Limits; shard: Shard; store: FrameStore; position: number },
   ) {
     const { files, limits, shard, store } = parts
     this.limits = limits
