@@ -64,7 +64,6 @@ export async function startRabbitmq(options = {}) {
   }
   const began = performance.now()
   const child = spawn(join(home, 'sbin/rabbitmq-server'), [], { env, stdio: 'ignore', detached: true })
-  child.unref()
   const exited = new Promise((resolve) => child.once('exit', resolve))
   // The port opens only when the node is up, messages recovered.
   await until(
