@@ -311,6 +311,7 @@ export class Deliveries implements ConsumerHost, ReplyConsumer {
       this.#watchedMs = Infinity
       const firedMs = clock.monotonic()
       const nextMs = this.unacked.expire(firedMs, (source, ticket) => source.queue.release(ticket, { failed: true }))
+      this.unacked.trim()
       if (nextMs !== Infinity) this.#watch(firedMs, nextMs)
     })
   }

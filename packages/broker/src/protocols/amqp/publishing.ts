@@ -268,8 +268,9 @@ export class Publishing implements ConfirmSink, DurableWaiter, Owing {
       const { confirms } = this
       if (confirms !== null) {
         const { turn } = channel.connection
-        if (position > 0) confirms.owe(position, turn)
-        else if (position === 0) confirms.oweNothing(turn)
+        // A transient message is as safe as it will ever be; its reply must not overtake its confirm.
+        if (position > 0 && draft.persistent) confirms.owe(position, turn)
+        else if (position >= 0) confirms.oweNothing(turn)
         else confirms.refuse()
         this.#owe()
       }

@@ -14,6 +14,7 @@ import {
   PROTOCOL_HEADER,
   type Properties,
   decodeMethod,
+  decodeProperties,
   encodeMethod,
   encodeProperties,
 } from '@stathmos/wire/amqp'
@@ -459,6 +460,15 @@ test('a confirm is sent only after the message is on disk, one for all of a turn
   expect(acks).toEqual([{ name: 'basic.ack', deliveryTag: 3, multiple: true }])
 })
 
+test('a transient message is confirmed in the turn it came: nothing of it will be on disk [AMQP confirm.select]', async () => {
+  const { client } = await setting()
+  const publisher = await (await client().open()).declare('q')
+  publisher.send(1, { name: 'confirm.select', noWait: true })
+  publisher.publish(1, { routingKey: 'q' }, 'm', { deliveryMode: 1 })
+  publisher.clock.runSoon()
+  expect(publisher.wire.take()).not.toHaveLength(0)
+})
+
 test('a mandatory message that reaches no queue comes back before its confirm [AMQP basic.return]', async () => {
   const client = await (await setting()).client().open()
   client.send(1, { name: 'confirm.select', noWait: true })
@@ -520,6 +530,121 @@ test('publishers stop being read during an alarm, and are told once [connection.
 })
 
 // ---- receiving
+
+test('acknowledging what came from a queue that is gone does no harm, in whatever way', async () => {
+  const { client, engine } = await setting()
+  const both = await (await client().open({ capabilities: ['consumer_cancel_notify'] })).declare('q')
+  both.send(1, CONSUME)
+  for (let i = 0; i < 4; i++) both.publish(1, { routingKey: 'q' }, `m${i}`)
+  await both.methods()
+  both.send(1, { name: 'queue.delete', queue: 'q', ifUnused: false, ifEmpty: false, noWait: false })
+  expect((await both.methods()).map(({ name }) => name)).toEqual(['queue.delete-ok', 'basic.cancel'])
+  both.send(1, { name: 'basic.ack', deliveryTag: 1, multiple: false })
+  both.send(1, { name: 'basic.nack', deliveryTag: 2, multiple: false, requeue: true })
+  both.send(1, { name: 'basic.reject', deliveryTag: 3, requeue: false })
+  both.send(1, { name: 'channel.close', replyCode: 200, replyText: '', classId: 0, methodId: 0 })
+  expect((await both.methods()).map(({ name }) => name)).toEqual(['channel.close-ok'])
+  expect(engine.failed).toBeNull()
+})
+
+test('a dead letter says where it has been [RabbitMQ x-death]', async () => {
+  const { client } = await setting()
+  const both = await (await client().open()).declare('dead')
+  const args = new Map<string, Field>([
+    ['x-dead-letter-exchange', { type: 'S', value: '' }],
+    ['x-dead-letter-routing-key', { type: 'S', value: 'dead' }],
+  ])
+  await both.declare('q', { arguments: args })
+  both.send(1, CONSUME).send(1, { ...CONSUME, queue: 'dead', consumerTag: 'd' })
+  both.publish(1, { routingKey: 'q' }, 'x', { deliveryMode: 2, expiration: '60000' })
+  await both.next('basic.deliver')
+  both.send(1, { name: 'basic.reject', deliveryTag: 1, requeue: false })
+  const [deliver, header] = await both.frames()
+  expect(deliver!.method).toMatchObject({ consumerTag: 'd', routingKey: 'dead' })
+  const { payload } = header!
+  const properties = decodeProperties(payload, new DataView(payload.buffer), 12, payload.length)
+  expect(properties.expiration).toBeUndefined()
+  expect(properties.headers!.get('x-first-death-reason')).toEqual({ type: 'S', value: 'rejected' })
+  const deaths = properties.headers!.get('x-death') as Extract<Field, { type: 'A' }>
+  const death = deaths.value[0] as Extract<Field, { type: 'F' }>
+  expect(Object.fromEntries(death.value)).toMatchObject({
+    count: { type: 'l', value: 1n },
+    queue: { type: 'S', value: 'q' },
+    reason: { type: 'S', value: 'rejected' },
+    'original-expiration': { type: 'S', value: '60000' },
+  })
+})
+
+test('a quorum queue tells how often a message has failed [RabbitMQ x-delivery-count]', async () => {
+  const { client } = await setting()
+  const quorum = new Map<string, Field>([['x-queue-type', { type: 'S', value: 'quorum' }]])
+  const both = await (await client().open()).declare('q', { arguments: quorum })
+  both.send(1, CONSUME).publish(1, { routingKey: 'q' }, 'x')
+  await both.next('basic.deliver')
+  both.send(1, { name: 'basic.reject', deliveryTag: 1, requeue: true })
+  const [, header] = await both.frames()
+  const { payload } = header!
+  const { headers } = decodeProperties(payload, new DataView(payload.buffer), 12, payload.length)
+  expect(headers!.get('x-delivery-count')).toEqual({ type: 'l', value: 1n })
+})
+
+test('a transaction takes effect at commit, and not at all after a rollback [AMQP tx]', async () => {
+  const { client, engine } = await setting()
+  const both = await (await client().open()).declare('q')
+  const queue = engine.vhost('/')!.queue('q')!
+  both.send(1, { name: 'tx.select' }).publish(1, { routingKey: 'q' }, 'undone').send(1, { name: 'tx.rollback' })
+  both.publish(1, { routingKey: 'q' }, 'done')
+  await both.methods()
+  expect(queue.ready).toBe(0)
+  both.send(1, { name: 'tx.commit' })
+  expect(both.wire.take()).toHaveLength(0)
+  await both.next('tx.commit-ok')
+  expect(queue.ready).toBe(1)
+  both.send(1, CONSUME)
+  await both.next('basic.deliver')
+  both.send(1, { name: 'basic.ack', deliveryTag: 1, multiple: false }).send(1, { name: 'tx.rollback' })
+  both.send(1, { name: 'basic.ack', deliveryTag: 1, multiple: false }).send(1, { name: 'tx.commit' })
+  await both.next('tx.commit-ok')
+  expect(queue.inFlight).toBe(0)
+})
+
+test('direct replies find their requester without a queue [RabbitMQ direct reply-to]', async () => {
+  const { client } = await setting()
+  const requester = await (await client().open()).declare('rpc')
+  requester.send(1, { ...CONSUME, queue: 'amq.rabbitmq.reply-to', consumerTag: 'replies', noAck: true })
+  const server = await client().open()
+  server.send(1, { ...CONSUME, queue: 'rpc', noAck: true })
+  requester.publish(1, { routingKey: 'rpc' }, 'ping', { replyTo: 'amq.rabbitmq.reply-to', correlationId: '1' })
+  const [, header] = (await server.frames()).slice(-3)
+  const { payload } = header!
+  const { replyTo } = decodeProperties(payload, new DataView(payload.buffer), 12, payload.length)
+  await requester.methods()
+  server.publish(1, { routingKey: replyTo! }, 'pong', { correlationId: '1' })
+  expect(await requester.next('basic.deliver')).toMatchObject({ consumerTag: 'replies', routingKey: replyTo })
+})
+
+test('rights are asked for at every door [RabbitMQ access control]', async () => {
+  const { client, engine } = await setting()
+  await (await client().open()).declare('q')
+  engine.access.setPermission('guest', '/', { configure: '^mine', write: '^mine', read: '^mine' })
+  const refused = async (act: (one: Client) => void): Promise<string> => {
+    const one = await client().open()
+    act(one)
+    return (await one.next('channel.close')).replyText
+  }
+  const says = (what: string): string => `ACCESS_REFUSED - ${what} in vhost '/' refused for user 'guest'`
+  expect(await refused((one) => one.send(1, CONSUME))).toBe(says("read access to queue 'q'"))
+  expect(await refused((one) => one.send(1, { ...DECLARE, queue: 'x' }))).toBe(says("configure access to queue 'x'"))
+  expect(await refused((one) => one.send(1, { ...DECLARE, queue: 'q', passive: true }))).toBe(
+    says("configure access to queue 'q'"),
+  )
+  expect(await refused((one) => one.publish(1, { routingKey: 'q' }, 'x'))).toBe(
+    says("write access to exchange 'amq.default'"),
+  )
+  expect(await refused((one) => one.send(1, { name: 'queue.purge', queue: 'q', noWait: false }))).toBe(
+    says("read access to queue 'q'"),
+  )
+})
 
 test('deliveries carry the sender’s properties untouched, and an ack settles them [AMQP basic.deliver]', async () => {
   const { client, engine } = await setting()

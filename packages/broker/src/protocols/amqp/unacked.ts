@@ -1,7 +1,7 @@
 import type { Queue } from '@stathmos/engine'
 
 const CAPACITY_AT_FIRST = 16
-/** Above this size a ring that is mostly holes is packed instead of doubled. */
+/** Above this size a ring that is mostly holes is packed instead of doubled, and an empty one can be given up. */
 const CAPACITY_PACKED_FROM = 1024
 
 /** Where unacknowledged deliveries came from, and how their credit goes back. One for each consumer, one for each queue read with basic.get. */
@@ -154,6 +154,11 @@ export class Unacked {
     return nextMs
   }
 
+  /** Gives up the memory of a burst that is over. */
+  trim(): void {
+    if (this.#used === 0 && this.#capacity > CAPACITY_PACKED_FROM) this.#allocate(0)
+  }
+
   #awaits(tag: number): boolean {
     const state = this.#stateOf(tag)
     return state === HELD || state === RETURNED
@@ -206,7 +211,6 @@ export class Unacked {
   #advance(): void {
     if (this.#used === 0) {
       this.#first = this.#last + 1
-      if (this.#capacity > CAPACITY_PACKED_FROM) this.#allocate(0)
       return
     }
     while (this.#states[this.#first & (this.#capacity - 1)] === FREE) this.#first++
