@@ -18,7 +18,15 @@ const UNITS = {
 
 /** More is better; of everything else, less. */
 const MORE = new Set(['rate', 'fillRate', 'connectsPerSecond'])
-const ALWAYS = new Set(['rate', 'cpuUs'])
+/** Shown whether there is a target or not; every other figure only with one. */
+const ALWAYS = new Set([
+  'rate',
+  'cpuUs',
+  'residentAfterRestartMb',
+  'restartAfterKillMs',
+  'fillRate',
+  'connectsPerSecond',
+])
 
 /** Rows of [question, figure, Stathmos, target, reached, peer, ratio, …]. */
 export function rowsOf(report) {
@@ -27,9 +35,7 @@ export function rowsOf(report) {
   for (const { title, target, brokers } of Object.values(report.questions)) {
     const own = brokers.stathmos?.median ?? {}
     const keys = Object.keys(UNITS).filter(
-      (key) =>
-        (own[key] !== undefined && (ALWAYS.has(key) || target[key] !== undefined || !title.includes('B'))) ||
-        (key === 'restartAfterKillMs' && own[key] !== undefined),
+      (key) => own[key] !== undefined && (ALWAYS.has(key) || target[key] !== undefined),
     )
     for (const key of keys) {
       const [unit, format] = UNITS[key]
