@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
+import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -143,6 +143,33 @@ test('the first user can be named, and guest does not exist then', async () => {
   expect(client.tune.channelMax).toBeGreaterThan(0)
   expect(broker.output()).not.toContain('secret')
   await expect(RawClient.open(broker.amqp)).rejects.toThrow(/connection|expected/)
+})
+
+test('more clients than the process may have files: some are refused, the broker and its disk go on', async () => {
+  const limited = ['-c', 'ulimit -n 128 && exec "$0" "$@"', process.execPath, CLI]
+  const child = spawn('sh', [...limited, 'up', '--ports', 'auto', '--data-dir', dataDir])
+  const outcome = outcomeOf(child)
+  await new Promise<void>((resolve) => {
+    child.stdout.on('data', () => existsSync(endpointsFile()) && resolve())
+  })
+  const { amqp, http } = JSON.parse(readFileSync(endpointsFile(), 'utf8')) as { amqp: string; http: string }
+  const sockets = Array.from({ length: 200 }, () => connect(Number(new URL(amqp).port), '127.0.0.1'))
+  const refused = sockets.map((socket) =>
+    once(
+      socket.on('error', () => {}),
+      'close',
+    ),
+  )
+  // The first to be refused is refused because the others are there.
+  await Promise.race(refused)
+  expect((await fetch(`${http}/readyz`)).status).toBe(200)
+  for (const socket of sockets) socket.destroy()
+  await Promise.all(refused)
+  using client = await RawClient.open(amqp)
+  await client.call(1, 'confirm.select', {})
+  client.destroy()
+  child.kill('SIGTERM')
+  expect(await outcome).toMatchObject({ code: 0 })
 })
 
 test.each([

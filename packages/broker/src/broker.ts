@@ -78,7 +78,7 @@ export async function startBroker(settings: Settings, { log, onFatal }: BrokerSu
       clock,
       random: systemRandom,
       limits: { diskFreeMin: settings.minFreeDisk, memoryMax: settings.maxMemory || memoryOfMachine() / 2 },
-      residentBytes: () => process.memoryUsage.rss(),
+      residentBytes: residentMemory(),
       standardExchanges: STANDARD_EXCHANGES,
       originHeaders: new Map([[ORIGIN_AMQP, amqpOriginHeaders]]),
       onFatal,
@@ -175,4 +175,17 @@ function memoryOfMachine(): number {
   const constrained = process.constrainedMemory()
   // Without a limit the kernel reports a number near 2^64.
   return constrained > 0 && constrained < totalmem() ? constrained : totalmem()
+}
+
+/** Reads the resident memory. The kernel's answer is a file: when no descriptor is left, the last answer still holds. */
+function residentMemory(): () => number {
+  let last = 0
+  return () => {
+    try {
+      last = process.memoryUsage.rss()
+    } catch {
+      // Nothing to add: the next look comes soon.
+    }
+    return last
+  }
 }

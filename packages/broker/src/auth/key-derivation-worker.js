@@ -6,7 +6,7 @@ import { parentPort } from 'node:worker_threads'
 
 try {
   // On Linux this is the priority of this thread alone: who guesses passwords must not slow the messages down.
-  if (process.platform === 'linux') setPriority(10)
+  if (process.platform === 'linux') setPriority(5)
 } catch {
   // A container may forbid it; the keys come out the same.
 }

@@ -115,7 +115,7 @@ export const optionTable = {
     max: 1_000_000,
     default: 100_000,
     help: 'connections that one listener holds; the next one is closed at once',
-    reason: 'never more than four fifths of the files that the operating system lets the process open',
+    reason: 'the limit of open files counts too: a fifth of them, and at least 100, are kept for the disk',
   },
   maxMessageBytes: {
     kind: 'bytes',

@@ -33,8 +33,11 @@ export interface ListenerOptions {
 /** Connections that wait to be accepted while the event loop is busy: a whole fleet that reconnects at once. */
 const BACKLOG = 4096
 
-/** Part of the process's file descriptors that connections may take; the disk needs the others. */
-const DESCRIPTOR_SHARE = 0.8
+/** Of the process's file descriptors, connections may take all but this part and at least this many: the disk's. */
+const DESCRIPTORS_KEPT = { share: 0.2, min: 100 }
+
+/** What a process with hardly any descriptors serves all the same. */
+const CONNECTIONS_MIN = 10
 
 /** At most one line about refused connections in this time. */
 const COMPLAIN_MS = 10_000
@@ -63,7 +66,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     })
     connections.add(connection)
   })
-  server.maxConnections = Math.min(options.connectionsMax, Math.floor(descriptorsMax() * DESCRIPTOR_SHARE))
+  server.maxConnections = Math.min(options.connectionsMax, connectionsAffordable())
   server.on('drop', (dropped) => {
     complain('connection refused: too many', { limit: server.maxConnections, peer: dropped?.remoteAddress ?? '' })
   })
@@ -101,13 +104,22 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   }
 }
 
+function connectionsAffordable(): number {
+  const descriptors = descriptorsMax()
+  const kept = Math.max(Math.ceil(descriptors * DESCRIPTORS_KEPT.share), DESCRIPTORS_KEPT.min)
+  return Math.max(descriptors - kept, CONNECTIONS_MIN)
+}
+
+/** More than any machine has; infinity has no share. */
+const UNLIMITED = 2 ** 31
+
 /** The soft limit of open files. Node has raised it to the hard limit before this runs. */
 function descriptorsMax(): number {
   try {
     const limit = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
-    return limit === undefined ? Infinity : Number(limit)
+    return limit === undefined ? UNLIMITED : Number(limit)
   } catch {
     // No such file but on Linux; there the option alone is the limit.
-    return Infinity
+    return UNLIMITED
   }
 }
