@@ -127,6 +127,12 @@ export class Ledger {
     return place
   }
 
+  /** Somebody saw a message without taking it. */
+  requireKnown(body: Uint8Array): void {
+    const id = idOf(body)
+    if (!Buffer.from(body).equals(bodyOf(id))) throw new BrokenPromise(`message ${id} has another body`)
+  }
+
   accept(place: Place, group?: Group): void {
     this.#end(place, 'accept')
     group?.inputs.push(place)
@@ -273,8 +279,9 @@ export class Ledger {
           `${describe(there)} is there, and so is ${describe(input)}, which its transaction settled`,
         )
       }
-      const lost = missing !== undefined && input.survives && input.group.sure && !seen.has(input)
-      if (lost) throw new BrokenPromise(`${describe(input)} was settled by a transaction that is not there`)
+      const kept = seen.has(input) || (input.dead !== null && seen.has(input.dead))
+      if (missing !== undefined && input.survives && input.group.sure && !kept)
+        throw new BrokenPromise(`${describe(input)} was settled by a transaction that is not there`)
     }
   }
 
@@ -305,7 +312,8 @@ export class Ledger {
       const original = this.#places.get(name)!.get(id)
       if (original === undefined || original.dead !== null) continue
       const what = describe(original)
-      if (original.end === 'accept' && this.#alive) throw new BrokenPromise(`${what} was accepted, and became a dead letter`)
+      if (original.end === 'accept' && this.#alive)
+        throw new BrokenPromise(`${what} was accepted, and became a dead letter`)
       if (original.inHand) throw new BrokenPromise(`${what} became a dead letter in somebody's hands`)
       this.counts.deadLetters++
       return this.#addDead(original, original.group, queue, sighting.lane)
