@@ -47,7 +47,9 @@ export async function recoverJournal(
   }
   files.splice(0, files.length, ...files.filter(({ blocks }) => blocks > 0))
   const needed = new Set(files.map(({ path }) => path))
-  const dead = [...found.dead, ...candidates.flatMap(({ file }) => (needed.has(file.path) ? [] : file.path))]
+  // The table that is on disk lists even a file without a frame: it must be there until another one does not.
+  const dropped = candidates.filter(({ file, known }) => known === null && !needed.has(file.path))
+  const dead = [...found.dead, ...dropped.map(({ file }) => file.path)]
   const end = Math.max(reached, files.at(-1)?.end ?? 0)
   const sure = Math.max(found.floorMax, from)
   if (end < sure) {
