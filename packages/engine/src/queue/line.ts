@@ -1,7 +1,6 @@
 import { RECORD_RELEASE, RECORD_SETTLE, RELEASE_BYTES, SETTLE_BYTES } from '../storage/record.ts'
 import { ATTEMPTS_MAX, decodePage, Page, SIZE_MASK, TRANSIENT } from './page.ts'
 import { SequenceHeap } from './sequence-heap.ts'
-import type { Queue } from './queue.ts'
 import type { Shard } from '../shard.ts'
 
 /** What {@link Line.next} found. */
@@ -9,6 +8,14 @@ export const NOTHING = 0
 export const FOUND = 1
 /** The page must come from disk first ({@link Line.load}). */
 export const COLD = 2
+
+/** The queue of a line, for those who know the line only. */
+export interface LineOwner {
+  /** When a message that comes now and lives for `ttlMs` (-1: for ever) expires, as an entry says it. */
+  momentOf(nowMs: number, ttlMs: number): number
+  /** The schedule put a message onto the line. */
+  arrived(line: Line): void
+}
 
 /**
  * An ordered index of stored messages: the one structure under queues (one line for each priority) and
@@ -24,8 +31,8 @@ export class Line {
   /** Whether entries and settlements are recorded. */
   readonly durable: boolean
   readonly onVisible: (line: Line) => void
-  /** Whose line it is; null: the schedule's. */
-  queue: Queue | null = null
+  /** Who takes messages that come back from the schedule; null: nobody does. */
+  owner: LineOwner | null = null
 
   nextSeq = 0
   /** Longest stay of an entry by its owner's settings, ms; -1: for ever. */

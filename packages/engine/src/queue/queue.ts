@@ -8,7 +8,7 @@ import { Burials } from './burials.ts'
 import { Consumer, type SubscribeOptions } from './consumer.ts'
 import { AT_ONCE, Expiry } from './expiry.ts'
 import { type Lapsed, Leases } from './leases.ts'
-import { COLD, FOUND, Line } from './line.ts'
+import { COLD, FOUND, Line, type LineOwner } from './line.ts'
 import { ATTEMPTS_MAX, type Page, TRANSIENT } from './page.ts'
 import { Rounds } from './rounds.ts'
 import type { QueueDefinition } from './settings.ts'
@@ -44,7 +44,7 @@ const LANES = 256
  * somebody's hands, or settled; a delivery ends in accept, release or reject, and one that never ends is
  * released by the session that holds it.
  */
-export class Queue implements Appointment {
+export class Queue implements Appointment, LineOwner {
   readonly name: string
   readonly definition: QueueDefinition
   readonly owner: object | null
@@ -97,7 +97,7 @@ export class Queue implements Appointment {
     )
     for (const line of this.lines) {
       line.ttlMs = this.#ttlMs
-      line.queue = this
+      line.owner = this
       shard.lines.set(line.id, line)
     }
     this.#expiry = new Expiry(shard, this.lines, (line, page, index) => this.#discard(line, page, index, 'expired'))
@@ -390,6 +390,8 @@ export class Queue implements Appointment {
   recovered(): void {
     this.#lastUsedMs = this.#shard.clock.now()
     this.#expiry.refresh()
+    // What was in somebody's hands waits again.
+    this.#enforceLimits()
     this.#appoint()
   }
 

@@ -121,9 +121,7 @@ export class VHost implements QueueHost, ScheduleHost {
    */
   #store(targets: readonly Queue[], address: Uint8Array, addressView: DataView, draft: Draft): number {
     const size = draft.bodyEnd - draft.bodyStart + draft.originEnd - draft.originStart
-    const now = this.#shard.stamp()
     const { ttlMs, persistent } = draft
-    const expires = ttlMs < 0 ? 0 : now + ttlMs
     if (targets.length === 1) {
       const queue = targets[0]!
       if (queue.refuses(size)) {
@@ -132,6 +130,9 @@ export class VHost implements QueueHost, ScheduleHost {
       }
       const line = queue.lineFor(draft.priority)
       this.#oneLine[0] = line
+      // Only now: a stamp holds until the frame of the message that it is for, and what is refused has none.
+      const now = this.#shard.stamp()
+      const expires = ttlMs < 0 ? 0 : now + ttlMs
       const position = this.#shard.appendMessage(draft, address, addressView, now, expires, this.#oneLine)
       queue.enqueue(line, position, size, persistent, now, ttlMs)
       queue.entered(persistent)
@@ -141,6 +142,8 @@ export class VHost implements QueueHost, ScheduleHost {
     const lines = accepted.map((queue) => queue.lineFor(draft.priority))
     let position = REJECTED
     if (accepted.length > 0) {
+      const now = this.#shard.stamp()
+      const expires = ttlMs < 0 ? 0 : now + ttlMs
       position = this.#shard.appendMessage(draft, address, addressView, now, expires, lines)
       for (let i = 0; i < lines.length; i++) {
         accepted[i]!.enqueue(lines[i]!, position, size, persistent, now, ttlMs)
@@ -200,9 +203,9 @@ export class VHost implements QueueHost, ScheduleHost {
     const ttl = message.expiresAtMs === 0 ? -1 : Math.max(message.expiresAtMs - now, 0)
     if (target !== 0) {
       const line = this.#shard.lines.get(target)
-      if (line !== undefined && line.queue !== null) {
-        this.#shard.place(line, position, size, line.queue.momentOf(now, ttl), 0, attempts)
-        line.queue.arrived(line)
+      if (line !== undefined && line.owner !== null) {
+        this.#shard.place(line, position, size, line.owner.momentOf(now, ttl), 0, attempts)
+        line.owner.arrived(line)
       }
       return
     }
