@@ -5,8 +5,7 @@ import type { AmqpOptions } from './options.ts'
 
 export { AMQP_ORIGIN_KIND as ORIGIN_AMQP, originHeaders as amqpOriginHeaders } from './message.ts'
 export { STANDARD_EXCHANGES } from './names.ts'
-export { AMQP_LIMITS, type AmqpLimits, type AmqpOptions, amqpOptions } from './options.ts'
-export { type ArgumentValue, type QueueArguments, type QueueType, argumentsOf } from './queue-arguments.ts'
+export { amqpOptions } from './options.ts'
 
 /** The AMQP 0-9-1 front-end, in the dialect that RabbitMQ's clients speak. */
 export function openAmqp(world: World, options: AmqpOptions): Protocol {

@@ -22,7 +22,7 @@ const PERSISTENT = 2
 const TRANSIENT = 1
 
 /** Longest expiration and delay: what 32 bits hold, as in RabbitMQ. Some 49 days. */
-export const MILLISECONDS_MAX = 0xffff_ffff
+const MILLISECONDS_MAX = 0xffff_ffff
 
 /** The headers of a message that came by AMQP, for whoever routes or delivers it otherwise. */
 export function originHeaders(origin: Uint8Array): Headers {

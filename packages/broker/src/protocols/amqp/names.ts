@@ -1,5 +1,5 @@
 import type { ExchangeDefinition, ExchangeType } from '@stathmos/engine'
-import { SHORT_STRING_OCTETS_MAX, REPLY, utf8Length } from '@stathmos/wire/amqp'
+import { REPLY } from '@stathmos/wire/amqp'
 import type { Random } from '@stathmos/std'
 
 import { Refusal } from './errors.ts'
@@ -43,11 +43,6 @@ export function serverConsumerTag(random: Random): string {
 /** 128 bits that nobody guesses, as 22 letters, digits, `-` and `_`. */
 export function token(random: Random): string {
   return Buffer.from(random.bytes(16)).toString('base64url')
-}
-
-/** Whether an exchange name and a routing key are fit for short strings. */
-export function isShort(text: string): boolean {
-  return text.length <= SHORT_STRING_OCTETS_MAX && utf8Length(text) <= SHORT_STRING_OCTETS_MAX
 }
 
 const standard = (name: string, type: ExchangeType, internal = false): ExchangeDefinition => ({

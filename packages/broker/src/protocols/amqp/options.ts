@@ -31,7 +31,7 @@ export interface AmqpLimits {
   readonly closeMs: number
 }
 
-export const AMQP_LIMITS: AmqpLimits = {
+const AMQP_LIMITS: AmqpLimits = {
   channelMax: 2047,
   frameBytesMax: 131_072,
   heartbeatSeconds: 60,

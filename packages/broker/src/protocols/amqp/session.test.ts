@@ -241,7 +241,7 @@ interface Setting {
   client(): Client
 }
 
-async function setting({ mayLogIn = true } = {}): Promise<Setting> {
+async function setting({ mayLogIn = true, watchMs = 1000 } = {}): Promise<Setting> {
   const clock = new TestClock()
   const random = seededRandom(7)
   const opening = openEngine({
@@ -251,7 +251,7 @@ async function setting({ mayLogIn = true } = {}): Promise<Setting> {
     random,
     standardExchanges: STANDARD_EXCHANGES,
     originHeaders: new Map([[ORIGIN_AMQP, amqpOriginHeaders]]),
-    limits: { diskFreeMin: 0 },
+    limits: { diskFreeMin: 0, watchMs },
   })
   let engine: Engine | null = null
   void opening.then((opened) => (engine = opened))
@@ -520,12 +520,29 @@ test('after channel.close everything is dropped until close-ok, and the number i
 })
 
 test('publishers stop being read during an alarm, and are told once [connection.blocked]', async () => {
-  const { client, engine } = await setting()
+  const { client, clock, engine } = await setting()
   const publisher = await (await client().open({ capabilities: ['connection.blocked'] })).declare('q')
   engine.flow.diskFull(true)
   publisher.publish(1, { routingKey: 'q' }, 'waits')
   expect(await publisher.next('connection.blocked')).toMatchObject({ reason: 'low on disk' })
   expect(publisher.wire.paused).toBe(true)
+  expect(engine.vhost('/')!.queue('q')!.ready).toBe(0)
+  // The engine looks again, and there is room.
+  await clock.pass(5000)
+  await publisher.next('connection.unblocked')
+  expect(publisher.wire.paused).toBe(false)
+  expect(engine.vhost('/')!.queue('q')!.ready).toBe(1)
+})
+
+test('a connection that waits during an alarm is not taken for dead, and goes quietly', async () => {
+  const { client, clock, engine } = await setting({ watchMs: 60_000 })
+  const publisher = await (await client().open({ heartbeat: 1 })).declare('q')
+  engine.flow.diskFull(true)
+  publisher.publish(1, { routingKey: 'q' }, 'waits')
+  await clock.pass(10_000)
+  expect(publisher.wire.destroyed).toBe(false)
+  publisher.wire.disconnect()
+  await clock.pass(60_000)
   expect(engine.vhost('/')!.queue('q')!.ready).toBe(0)
 })
 

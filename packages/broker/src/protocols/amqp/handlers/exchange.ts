@@ -73,7 +73,7 @@ export function unbindExchange(channel: AmqpChannel, method: Extract<Method, { n
 }
 
 /** @throws {Refusal} 404 */
-export function requireExchange(channel: AmqpChannel, name: string): Exchange<Queue> {
+function requireExchange(channel: AmqpChannel, name: string): Exchange<Queue> {
   const exchange = channel.vhost.exchange(name)
   if (exchange === undefined) throw exchangeNotFound(name, channel.vhost.name)
   return exchange
