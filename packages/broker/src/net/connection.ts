@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '@stathmos/std'
 import { isLoopback } from './loopback.ts'
+import { readShared } from './shared-reads.ts'
 import type { Peer, Protocol, Session, Transport } from '../session/protocol.ts'
 
 /** How long a peer may take to read our last bytes and close, once we have said goodbye. */
@@ -20,7 +21,9 @@ export class Connection implements Transport {
   #backlogged = false
   #linger: Timer | null = null
 
-  constructor(socket: Socket, protocol: Protocol, clock: Clock, closed: () => void) {
+  /** @param accepted from a server with `pauseOnConnect` */
+  constructor(accepted: Socket, protocol: Protocol, clock: Clock, closed: () => void) {
+    const socket = readShared(accepted, (chunk) => this.#session.receive(chunk))
     this.#socket = socket
     this.#clock = clock
     const address = socket.remoteAddress ?? ''
@@ -28,7 +31,6 @@ export class Connection implements Transport {
     socket.setNoDelay(true)
     socket.setKeepAlive(true, KEEP_ALIVE_MS)
     this.#session = protocol.open(this)
-    socket.on('data', (chunk: Buffer) => this.#session.receive(chunk))
     // Every error is followed by "close", which tells the session; a peer that resets is nothing to report.
     socket.on('error', () => {})
     socket.on('close', () => {

@@ -59,16 +59,19 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
     log.warn(message, { listener: protocol.name, ...fields })
   }
 
-  const server = createServer({ noDelay: true }, (socket) => {
+  const connectionsMax = Math.min(options.connectionsMax, connectionsAffordable())
+  const server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
+    // Counted here and not by the server, whose count goes by the sockets that connections leave behind.
+    if (connections.size >= connectionsMax) {
+      complain('connection refused: too many', { limit: connectionsMax, peer: socket.remoteAddress ?? '' })
+      socket.destroy()
+      return
+    }
     const connection = new Connection(socket, protocol, clock, () => {
       connections.delete(connection)
       if (connections.size === 0) emptied?.()
     })
     connections.add(connection)
-  })
-  server.maxConnections = Math.min(options.connectionsMax, connectionsAffordable())
-  server.on('drop', (dropped) => {
-    complain('connection refused: too many', { limit: server.maxConnections, peer: dropped?.remoteAddress ?? '' })
   })
 
   await new Promise<void>((resolve, reject) => {

@@ -7,6 +7,7 @@ import type { Protocol, Session, Transport } from '../session/protocol.ts'
 import { openListener, type Listener } from './listener.ts'
 import { portHolder } from './port-holder.ts'
 import { portInUse } from './port-in-use.ts'
+import { readShared } from './shared-reads.ts'
 
 /** A session that keeps what it is told. */
 class RecordingSession implements Session {
@@ -178,6 +179,37 @@ test('a listener that has stopped accepting refuses and keeps the connections it
   const [error] = await once(late, 'error')
   expect((error as NodeJS.ErrnoException).code).toBe('ECONNREFUSED')
   expect(session.events).toEqual([])
+})
+
+test('where Node keeps its handles elsewhere, a socket is read in the ordinary way', async () => {
+  await listen()
+  const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const [accepted] = (await once(server, 'connection')) as [Socket]
+  // oxlint-disable-next-line no-underscore-dangle -- The name is Node's.
+  Object.assign((accepted as unknown as { _handle: object })._handle, { useUserBuffer: undefined })
+  const received = new Promise<string>((resolve) => {
+    expect(readShared(accepted, (chunk) => resolve(Buffer.from(chunk).toString()))).toBe(accepted)
+  })
+  client.write('hello')
+  expect(await received).toBe('hello')
+  client.destroy()
+  server.close()
+})
+
+test('a connection that is paused receives nothing until it is resumed', async () => {
+  await listen()
+  const { client, session } = await join()
+  session.transport.pauseReading()
+  client.write('early')
+  // Another connection's bytes, sent later, have come through: the paused one's would have, too.
+  const other = await join()
+  other.client.write('late')
+  await other.session.until(() => other.session.received === 'late')
+  expect(session.received).toBe('')
+  session.transport.resumeReading()
+  await session.until(() => session.received === 'early')
 })
 
 test.runIf(process.platform === 'linux')(
