@@ -240,6 +240,10 @@ export class Engine {
 
   /** Resolves when everything done so far is on disk. */
   durably(): Promise<void> {
+    return this.#shard.settledUp()?.then(() => this.#flushed()) ?? this.#flushed()
+  }
+
+  #flushed(): Promise<void> {
     this.#shard.recordSettlements()
     return this.#shard.journal.flushed()
   }

@@ -87,6 +87,7 @@ export class Shard {
   #soonPumps: Line[] = []
   #turn = false
   #settleTimer = false
+  readonly #debts = new Set<Promise<void>>()
   #stampMs = 0
   #stampLeft = 0
 
@@ -304,6 +305,18 @@ export class Shard {
   load(position: number): Promise<void> {
     this.space.hold(position, 1)
     return this.journal.load(position).finally(() => this.space.letGo(position, 1))
+  }
+
+  /** Notes something that was asked for and waits for a read: who asks for an answer now waits for it, too. */
+  owe(begin: (paid: () => void) => void): void {
+    const debt = new Promise<void>((resolve) => begin(resolve))
+    this.#debts.add(debt)
+    void debt.then(() => this.#debts.delete(debt))
+  }
+
+  /** Resolves when everything asked for so far is done in memory; null: it is. */
+  settledUp(): Promise<unknown> | null {
+    return this.#debts.size === 0 ? null : Promise.all(this.#debts)
   }
 
   /** The message at `position`, read from disk if need be, handed to `use` synchronously. */

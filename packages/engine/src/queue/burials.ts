@@ -8,6 +8,8 @@ interface Burial {
   readonly seq: number
   readonly position: number
   readonly reason: DeathReason
+  /** Tells whoever waits for it that it is done; null: nobody can wait yet. */
+  buried: (() => void) | null
 }
 
 /**
@@ -41,13 +43,17 @@ export class Burials {
 
   /** Ends a taken entry: its dead letter and its settlement are in one frame, this one where the body is in memory. */
   add(line: Line, seq: number, position: number, reason: DeathReason): void {
-    this.#waiting.push({ line, seq, position, reason })
+    const burial: Burial = { line, seq, position, reason, buried: null }
+    this.#waiting.push(burial)
     this.#work()
+    const asked = reason === 'rejected' || reason === 'delivery_limit'
+    if (asked && this.pending) this.#shard.owe((paid) => (burial.buried = paid))
   }
 
   /** The queue is gone, with whatever still waits. */
   close(): void {
     this.#closed = true
+    for (const burial of this.#waiting) burial.buried?.()
     this.#waiting = []
     this.#next = 0
   }
@@ -56,11 +62,13 @@ export class Burials {
     if (this.#busy) return
     this.#busy = true
     while (this.#next < this.#waiting.length) {
-      const { line, seq, position, reason } = this.#waiting[this.#next]!
+      const burial = this.#waiting[this.#next]!
+      const { line, seq, position, reason } = burial
       const message = this.#shard.peek(position)
       if (message === null) return this.#resumeAfter(this.#shard.load(position))
       this.#next++
       this.#bury(message, reason, () => line.settle(seq))
+      burial.buried?.()
     }
     this.#busy = false
     this.#waiting = []
