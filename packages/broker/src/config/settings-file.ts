@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { SettingsError } from './settings-error.ts'
 
 /** Read from the working directory when nobody names a file. */
-export const SETTINGS_FILE = 'stathmos.yaml'
+const SETTINGS_FILE = 'stathmos.yaml'
 
 export interface SettingsFile {
   readonly path: string
