@@ -41,7 +41,7 @@ test(`${SEEDS} random histories of crashes keep every promise`, async () => {
     for (const kind of Object.keys(total) as (keyof typeof total)[]) total[kind] += ledger.counts[kind]
   }
   // A simulation in which nothing happens keeps every promise, too.
-  for (const [kind, count] of Object.entries(total)) expect(count, kind).toBeGreaterThan(SEEDS)
+  expect(Math.min(...Object.values(total))).toBeGreaterThan(SEEDS)
 })
 
 test.each(['kill', 'cutPower'] as const)('%s at every system call of a life keeps every promise', async (crash) => {
