@@ -2,9 +2,13 @@
 // is; the worker says when it is under load, and when it has stopped. What the broker told it goes into its ledger.
 //
 //   fork('worker.mjs', [role, name, ledger, seed]);  -> { go: url, cycle }  <- { loaded }  -> { halt }  <- { halted }
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Ledger } from './ledger.mjs'
 import { ROLES } from './roles.mjs'
 import { randomOf } from './random.mjs'
+
+/** What a client still hears from a broker that was killed is in the socket's buffer, and read by then. */
+const LAST_WORDS_MS = 1000
 
 const [role, name, path, seed] = process.argv.slice(2)
 const ledger = new Ledger(path)
@@ -30,9 +34,9 @@ process.on('message', async ({ go, cycle, halt, mode, bye }) => {
     const run = current
     current = null
     run.stopping = true
-    await run.stop?.()
-    // What waits for an answer when its connection is lost waits for ever, in more than one client.
-    await Promise.race([run.done, run.lost ?? run.done])
+    // The broker is usually dead by now, and clients differ in whether they notice: some wait for its answer for ever.
+    const ended = Promise.resolve(run.stop?.()).then(() => Promise.race([run.done, run.lost ?? run.done]))
+    await Promise.race([ended, sleep(LAST_WORDS_MS)])
     ledger.flush()
     process.send({ halted: true })
   }
