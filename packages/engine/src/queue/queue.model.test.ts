@@ -9,7 +9,7 @@ const SMALL = {
   ringBytes: 1024,
   coldBytes: 512,
   blockBytes: 256,
-  fileBytes: 2048,
+  fileBytes: 6144,
   checkpointBytes: 512,
 }
 
