@@ -20,7 +20,14 @@ import { openHttpServer, type HttpServer } from './http/server.ts'
 import type { Log } from './log/log.ts'
 import { openListener, type Listener } from './net/listener.ts'
 import { portInUse } from './net/port-in-use.ts'
-import { amqpOptions, amqpOriginHeaders, openAmqp, ORIGIN_AMQP, STANDARD_EXCHANGES } from './protocols/amqp/index.ts'
+import {
+  amqpOptions,
+  amqpOriginHeaders,
+  amqpOriginKeys,
+  openAmqp,
+  ORIGIN_AMQP,
+  STANDARD_EXCHANGES,
+} from './protocols/amqp/index.ts'
 import { SESSION_LIMITS, type World } from './session/protocol.ts'
 import { SessionRegistry } from './session/registry.ts'
 import { version } from './version.ts'
@@ -81,6 +88,7 @@ export async function startBroker(settings: Settings, { log, onFatal }: BrokerSu
       residentBytes: residentMemory(),
       standardExchanges: STANDARD_EXCHANGES,
       originHeaders: new Map([[ORIGIN_AMQP, amqpOriginHeaders]]),
+      originKeys: new Map([[ORIGIN_AMQP, amqpOriginKeys]]),
       onFatal,
     })
     closers.push(() => engine.close())

@@ -43,6 +43,8 @@ const UTF8 = new TextDecoder()
 
 /** No queue took the message. */
 export const UNROUTED = 0
+/** Only queues that do not outlive a restart took the message: it is as safe as it will ever be. Below any position. */
+export const HELD = 1
 /** A queue refused the message at a limit; others may have taken it. */
 export const REJECTED = -1
 
@@ -102,7 +104,7 @@ export class VHost implements QueueHost, ScheduleHost {
 
   /**
    * Stores the message once, with its place in every queue that it reaches. Durable when the journal has
-   * passed the position returned; {@link UNROUTED} or {@link REJECTED} else.
+   * passed the position returned; {@link UNROUTED}, {@link HELD} or {@link REJECTED} else.
    */
   publish(route: Route, draft: Draft): number {
     if (route.exchange.delayed && draft.delayMs > 0) return this.#publishLater(route, draft)
@@ -136,7 +138,7 @@ export class VHost implements QueueHost, ScheduleHost {
       const position = this.#shard.appendMessage(draft, address, addressView, now, expires, this.#oneLine)
       queue.enqueue(line, position, size, persistent, now, ttlMs)
       queue.entered(persistent)
-      return position
+      return queue.durable ? position : HELD
     }
     const accepted = targets.filter((queue) => !queue.refuses(size))
     const lines = accepted.map((queue) => queue.lineFor(draft.priority))
@@ -149,6 +151,7 @@ export class VHost implements QueueHost, ScheduleHost {
         accepted[i]!.enqueue(lines[i]!, position, size, persistent, now, ttlMs)
       }
       for (const queue of accepted) queue.entered(persistent)
+      if (!accepted.some((queue) => queue.durable)) position = HELD
     }
     if (accepted.length === targets.length) return position
     for (const queue of targets) if (!accepted.includes(queue)) this.#refused(queue, address, draft)

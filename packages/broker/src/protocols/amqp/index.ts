@@ -3,7 +3,11 @@ import { AmqpConnection } from './connection.ts'
 import { AmqpContext } from './context.ts'
 import type { AmqpOptions } from './options.ts'
 
-export { AMQP_ORIGIN_KIND as ORIGIN_AMQP, originHeaders as amqpOriginHeaders } from './message.ts'
+export {
+  AMQP_ORIGIN_KIND as ORIGIN_AMQP,
+  originHeaders as amqpOriginHeaders,
+  originKeys as amqpOriginKeys,
+} from './message.ts'
 export { STANDARD_EXCHANGES } from './names.ts'
 export { amqpOptions } from './options.ts'
 

@@ -33,6 +33,15 @@ export function originHeaders(origin: Uint8Array): Headers {
   return headersOfTable(decodeTable(origin, view, scan.headersStart, scan.headersEnd))
 }
 
+/** The routing keys beside its own of a message that came by AMQP: what is left of CC and BCC. */
+export function originKeys(origin: Uint8Array): string[] | null {
+  const view = new DataView(origin.buffer, origin.byteOffset, origin.byteLength)
+  const scan = new PropertyScan()
+  scanProperties(scan, origin, view, 0, origin.length)
+  if ((scan.flags & FLAG_HEADERS) === 0) return null
+  return moreKeys(decodeTable(origin, view, scan.headersStart, scan.headersEnd))
+}
+
 /** A table in neutral form: types that differ on the wire only become one. */
 export function headersOfTable(table: Table): Headers {
   if (table.size === 0) return NO_HEADERS

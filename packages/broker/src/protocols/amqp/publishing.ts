@@ -1,4 +1,4 @@
-import { Draft, type DurableWaiter, type Exchange, type Headers, type Queue, type Route } from '@stathmos/engine'
+import { Draft, type DurableWaiter, type Exchange, HELD, type Headers, type Queue, type Route } from '@stathmos/engine'
 import {
   ContentHeaderScan,
   FRAME_BODY,
@@ -268,8 +268,8 @@ export class Publishing implements ConfirmSink, DurableWaiter, Owing {
       const { confirms } = this
       if (confirms !== null) {
         const { turn } = channel.connection
-        // A transient message is as safe as it will ever be; its reply must not overtake its confirm.
-        if (position > 0 && draft.persistent) confirms.owe(position, turn)
+        // What does not outlive a restart is as safe as it will ever be; its reply must not overtake its confirm.
+        if (position > HELD && draft.persistent) confirms.owe(position, turn)
         else if (position >= 0) confirms.oweNothing(turn)
         else confirms.refuse()
         this.#owe()
