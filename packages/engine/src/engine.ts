@@ -18,6 +18,7 @@ import { type FrameStoreOptions, LocalFrameStore } from './storage/local-frame-s
 import { nodeFiles } from './storage/node-files.ts'
 import { PageStore } from './storage/page-store.ts'
 import { RECORD_DEFINITION, RECORD_HEADER_BYTES, RECORD_LENGTH } from './storage/record.ts'
+import { meansFull } from './storage/storage-errors.ts'
 import type { Definition } from './topology/definition.ts'
 import { VHost, type VHostContext } from './topology/vhost.ts'
 
@@ -84,6 +85,8 @@ export class Engine {
   readonly #onFatal: (error: Error) => void
   #accepting: (() => void)[] = []
   #closed = false
+  /** Everything is written; what was being read is of no use any more. */
+  #stopped = false
   #failed: Error | null = null
   #cut: readonly Line[] = []
 
@@ -279,10 +282,10 @@ export class Engine {
       await this.#checkpointer.idle()
       await this.durably()
       for (const line of this.#shard.lines.values()) line.markTaken()
-      await this.#checkpointer.run(this.#shard.journal.end)
+      await this.#checkpoint()
       await this.#shard.journal.close()
-      await leaveClean(this.#files, this.#dataDir)
     }
+    this.#stopped = true
     await this.#shard.pages.close()
     await this.#store.close()
   }
@@ -300,8 +303,18 @@ export class Engine {
     }
   }
 
+  /** The last one. Without it, on a full disk, the next start reads the journal instead. */
+  async #checkpoint(): Promise<void> {
+    try {
+      await this.#checkpointer.run(this.#shard.journal.end)
+      await leaveClean(this.#files, this.#dataDir)
+    } catch (error) {
+      if (!meansFull(error)) throw error
+    }
+  }
+
   #fail(error: Error): void {
-    if (this.#failed !== null) return
+    if (this.#failed !== null || this.#stopped) return
     this.#failed = error
     this.#onFatal(error)
   }

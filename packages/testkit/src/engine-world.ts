@@ -12,7 +12,7 @@ import {
   type Receiver,
   type VHost,
 } from '@stathmos/engine'
-import { MemoryFiles } from './memory-files.ts'
+import { MemoryFiles, type MemoryFilesOptions } from './memory-files.ts'
 import { SimulatedDisk } from './simulated-disk.ts'
 import { simulate, type Simulation } from './simulation.ts'
 
@@ -69,6 +69,7 @@ export interface EngineWorldOptions extends Partial<EngineOptions> {
   readonly seed?: number
   /** Calls of the disk take time, so that other things happen meanwhile. */
   readonly slowDisk?: boolean
+  readonly disk?: MemoryFilesOptions
 }
 
 /** An engine in a world of its own: time stands still between calls, and the disk is in memory. */
@@ -80,7 +81,7 @@ export class EngineWorld {
 
   private constructor(simulation: Simulation, options: EngineWorldOptions) {
     this.simulation = simulation
-    this.files = new MemoryFiles()
+    this.files = new MemoryFiles(options.disk)
     this.#options = options
   }
 
@@ -104,7 +105,7 @@ export class EngineWorld {
   /** The process dies, and another one starts on what it had written. */
   async kill(): Promise<void> {
     this.simulation.forgetAll()
-    this.files = this.files.kill()
+    this.files = this.files.kill(this.#options.disk)
     await this.#open()
   }
 

@@ -6,6 +6,10 @@ import { type Checkpoint, type LineRow, type PageRow, writeCheckpoint } from './
 import type { Files } from './files.ts'
 import type { FrameStore } from './frame-store.ts'
 import { RECORD_LENGTH } from './record.ts'
+import { meansFull, StorageFullError } from './storage-errors.ts'
+
+/** Pause before a checkpoint that found no room is tried again. */
+const FULL_RETRY_MS = 1000
 
 /** What a checkpoint is made of. */
 export interface CheckpointSource {
@@ -25,6 +29,7 @@ export class Checkpointer {
   readonly #source: CheckpointSource
   #running: Promise<void> | null = null
   #wanted = false
+  #closing = false
   /** Position of the newest checkpoint that is on disk. */
   position: number
 
@@ -46,7 +51,9 @@ export class Checkpointer {
   atFrameEnd(position: number): void {
     if (!this.#wanted) return
     this.#wanted = false
-    this.run(position).catch((error: unknown) => this.#source.shard.fail(error))
+    this.run(position).catch((error: unknown) => {
+      if (!meansFull(error)) this.#source.shard.fail(error)
+    })
   }
 
   /** Makes a checkpoint now. Call at the end of a frame only. */
@@ -62,8 +69,8 @@ export class Checkpointer {
     const dead = shard.pages.dead()
     const work = async (): Promise<void> => {
       await shard.journal.flushed()
-      if (cut !== null) await shard.pages.write(cut)
-      await writeCheckpoint(files, directory, checkpoint)
+      if (cut !== null) await this.#whenRoom(() => shard.pages.write(cut))
+      await this.#whenRoom(() => writeCheckpoint(files, directory, checkpoint))
       this.position = position
       await store.checkpointed(reached)
       await shard.pages.collect(dead)
@@ -76,9 +83,24 @@ export class Checkpointer {
     return this.#running
   }
 
-  /** Waits for the one under way. */
+  /** Waits for the one under way; from now on a full disk is not waited for. */
   async idle(): Promise<void> {
-    await this.#running
+    this.#closing = true
+    await this.#running?.catch((error: unknown) => {
+      if (!meansFull(error)) throw error
+    })
+  }
+
+  /** A full disk is no reason to stop: recovery has more to read meanwhile, and nothing is removed. */
+  async #whenRoom(write: () => Promise<void>): Promise<void> {
+    for (;;) {
+      try {
+        return await write()
+      } catch (error) {
+        if (this.#closing || !meansFull(error)) throw error
+      }
+      await new Promise<void>((resolve) => void this.#source.shard.clock.after(FULL_RETRY_MS, resolve))
+    }
   }
 
   #captureLine(line: Line): LineRow {
@@ -144,7 +166,13 @@ export class Checkpointer {
       shard.placed = null
     }
     const live = Float64Array.from(new Set(positions)).sort()
-    await store.rewrite(range, live, (_bytes, view, offset) => view.getUint32(offset + RECORD_LENGTH, true))
+    try {
+      await store.rewrite(range, live, (_bytes, view, offset) => view.getUint32(offset + RECORD_LENGTH, true))
+    } catch (error) {
+      // Nothing has changed; the next checkpoint tries again.
+      if (error instanceof StorageFullError) return
+      throw error
+    }
     shard.journal.dropCold(range.start, range.end)
   }
 }
