@@ -203,9 +203,9 @@ test('what is asked after the storage has failed is refused, not left waiting', 
   await world.settle()
   broken = true
   world.publish('q', 'a')
-  await expect(world.simulation.finish(world.engine.durably())).rejects.toThrow()
+  await expect(world.simulation.finish(world.engine.durably())).rejects.toThrow('synced')
   world.publish('q', 'b')
-  await expect(world.simulation.finish(world.engine.durably())).rejects.toThrow()
+  await expect(world.simulation.finish(world.engine.durably())).rejects.toThrow('synced')
   expect(failures).toHaveLength(1)
   expect(world.engine.failed).toBe(failures[0])
 })

@@ -27,10 +27,13 @@ type Step =
   | { kind: 'publish'; count: number; priority: number; ttlMs: number; size: number; persistent: boolean }
   | { kind: 'get' }
   | { kind: 'consume'; count: number }
-  | { kind: 'accept' | 'reject'; pick: number }
+  | { kind: 'accept'; pick: number }
+  | { kind: 'reject'; pick: number }
   | { kind: 'release'; pick: number; failed: boolean }
   | { kind: 'postpone'; pick: number; failed: boolean; delayMs: number }
-  | { kind: 'purge' | 'reopen' | 'kill' }
+  | { kind: 'purge' }
+  | { kind: 'reopen' }
+  | { kind: 'kill' }
   | { kind: 'elapse'; ms: number }
 
 interface Entry {

@@ -5,7 +5,7 @@ import type { Consumer } from './consumer.ts'
  * one are in here, so that a pick costs the same with one consumer or ten thousand.
  */
 export class Rounds {
-  #levels: Level[] = []
+  readonly #levels: Level[] = []
 
   get empty(): boolean {
     return this.#levels.length === 0

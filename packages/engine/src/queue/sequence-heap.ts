@@ -1,6 +1,6 @@
 /** Sequence numbers, lowest first. */
 export class SequenceHeap {
-  #items: number[] = []
+  readonly #items: number[] = []
 
   get size(): number {
     return this.#items.length

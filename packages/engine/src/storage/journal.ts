@@ -24,15 +24,14 @@ export class Journal {
   readonly #events: JournalEvents
 
   /** Newest last. Positions are contiguous over the blocks. */
-  #ring: RingBlock[] = []
+  readonly #ring: RingBlock[] = []
   #ringBytes = 0
-  #spare: RingBlock[] = []
+  readonly #spare: RingBlock[] = []
   #tail: RingBlock
 
   #frameStart = -1
   #frameBlock: RingBlock
   #end: number
-  #cutEnd: number
   #flushing = false
   #soon = false
   #requested = false
@@ -44,7 +43,7 @@ export class Journal {
 
   #cold: Block[] = []
   #coldBytes = 0
-  #loading = new Map<number, Promise<void>>()
+  readonly #loading = new Map<number, Promise<void>>()
   #coldHint: Block | null = null
   #ringHint: RingBlock
 
@@ -67,7 +66,7 @@ export class Journal {
     this.#limits = limits
     this.#blockBytes = Math.min(RING_BLOCK_BYTES, limits.ringBytes)
     this.#events = events
-    this.#end = this.#cutEnd = this.durable = store.end
+    this.#end = this.durable = store.end
     this.#tail = this.#newBlock(0)
     this.#frameBlock = this.#ringHint = this.#tail
     this.bytes = this.foundBytes = this.#tail.bytes
@@ -193,7 +192,6 @@ export class Journal {
     const end = this.#end
     const pieces = this.#piecesOf(start, end)
     this.#frameStart = -1
-    this.#cutEnd = end
     this.#events.cut(end)
     this.#write(pieces, end - start, end)
   }
