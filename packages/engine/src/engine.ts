@@ -161,7 +161,14 @@ export class Engine {
       record: (definition) => this.#record(definition),
     }
     this.#checkpointer = new Checkpointer(
-      { files, directory: options.dataDir, shard, store, definitions: () => this.#definitions() },
+      {
+        files,
+        directory: options.dataDir,
+        shard,
+        store,
+        definitions: () => this.#definitions(),
+        full: () => this.flow.diskFull(true),
+      },
       parts.position,
     )
     this.flow = new Flow({
@@ -172,6 +179,7 @@ export class Engine {
       freeBytes: () => files.freeBytes(options.dataDir),
       residentBytes: options.residentBytes ?? (() => 0),
       restoreReserve: () => store.restoreReserve(),
+      makeRoom: () => this.#checkpointer.makeRoom(),
     })
     shard.onFail = (error) => this.#fail(error)
   }

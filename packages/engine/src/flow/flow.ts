@@ -12,6 +12,8 @@ export interface FlowSource {
   residentBytes(): number
   /** Room has returned: takes the reserve again. `false`: not enough for that. */
   restoreReserve(): Promise<boolean>
+  /** Gives up whatever on the disk is no longer needed. */
+  makeRoom(): void
 }
 
 /**
@@ -65,6 +67,7 @@ export class Flow {
       this.#diskLow = free < diskFreeMin
       // The reserve was given up; it must be back before anybody may fill the disk again.
       if (this.#full && !this.#diskLow && (await this.#source.restoreReserve())) this.#full = false
+      if (this.#full || this.#diskLow) this.#source.makeRoom()
     } catch {
       // A file system that does not answer is no reason to block: the next write will tell.
       this.#diskLow = false

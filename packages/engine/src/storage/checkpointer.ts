@@ -18,6 +18,8 @@ export interface CheckpointSource {
   readonly shard: Shard
   readonly store: FrameStore
   definitions(): Iterable<Definition>
+  /** The disk has no room for a checkpoint, which is tried again. */
+  full(): void
 }
 
 /**
@@ -51,6 +53,22 @@ export class Checkpointer {
   atFrameEnd(position: number): void {
     if (!this.#wanted) return
     this.#wanted = false
+    this.#runBehind(position)
+  }
+
+  /**
+   * Makes a checkpoint as soon as possible, whatever was written since the last one: what it gives up may be
+   * the only room that there is.
+   */
+  makeRoom(): void {
+    if (this.#running !== null) return
+    const { shard } = this.#source
+    shard.recordSettlements()
+    if (shard.journal.pendingBytes > 0) this.request()
+    else this.#runBehind(shard.journal.end)
+  }
+
+  #runBehind(position: number): void {
     this.run(position).catch((error: unknown) => {
       if (!meansFull(error)) this.#source.shard.fail(error)
     })
@@ -97,7 +115,14 @@ export class Checkpointer {
       try {
         return await write()
       } catch (error) {
-        if (this.#closing || !meansFull(error)) throw error
+        if (!meansFull(error)) throw error
+        const { store, full } = this.#source
+        full()
+        if (store.reserveHeld) {
+          await store.releaseReserve()
+          continue
+        }
+        if (this.#closing) throw error
       }
       await new Promise<void>((resolve) => void this.#source.shard.clock.after(FULL_RETRY_MS, resolve))
     }
