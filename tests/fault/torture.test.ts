@@ -1,4 +1,6 @@
 // The crash and the power cut as everyday events. `npm run torture -- --cycles 500 --fault power` is the long form.
+import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { whyNoPowerCut } from '../torture/disk.mjs'
 import { torture } from '../torture/torture.mjs'
@@ -26,5 +28,15 @@ test.skipIf(CYCLES === 0 || reason !== null)(
     const report = await torture({ cycles: CYCLES, fault: 'power' })
     expect(report.violations, `seed ${report.seed}, ledgers in ${report.dir}`).toEqual([])
     expect(report.counts.confirmed).toBeGreaterThan(CYCLES * 10)
+  },
+)
+
+test.skipIf(CYCLES === 0 || reason !== null || spawnSync('gcc', ['--version']).error !== undefined)(
+  'a disk whose syncs do nothing is found out by a power cut [I1]',
+  { timeout: LIMIT_MS },
+  async () => {
+    const report = await torture({ cycles: 3, fault: 'power', sabotage: 'nosync' })
+    expect(new Set(report.violations.map(({ invariant }) => invariant))).toContain('I1')
+    rmSync(report.dir, { recursive: true, force: true })
   },
 )

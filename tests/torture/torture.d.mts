@@ -16,6 +16,7 @@ export declare function torture(options: {
   readonly fault: 'kill' | 'power'
   readonly seed?: number | string
   readonly broker?: 'stathmos' | 'rabbitmq'
+  readonly sabotage?: string
   readonly keep?: boolean
   readonly log?: (line: string) => void
 }): Promise<Report>

@@ -1,6 +1,6 @@
 // Kills the broker under load, again and again, and asks afterwards whether every promise was kept.
 //
-//   npm run torture -- --cycles 25 --fault kill|power [--seed 7] [--broker stathmos|rabbitmq] [--keep]
+//   npm run torture -- --cycles 25 --fault kill|power [--seed 7] [--broker stathmos|rabbitmq] [--sabotage nosync] [--keep]
 //
 // Clients in processes of their own publish, consume, settle, declare and transact, and write down what the broker told
 // them (ledger.mjs). A random moment after the load begins the broker is killed, or the power of its disk is cut; then it
@@ -16,7 +16,9 @@ import { parseArgs } from 'node:util'
 import { startRabbitmq } from '../../bench/peers/rabbitmq.mjs'
 import { startStathmos } from '../../bench/peers/stathmos.mjs'
 import { Disk, whyNoPowerCut } from './disk.mjs'
+import { Ledger } from './ledger.mjs'
 import { randomOf } from './random.mjs'
+import { sabotage } from './sabotage.mjs'
 import { FAN, FAN_QUEUES, QUEUES } from './topology.mjs'
 
 const WORKERS = [
@@ -28,6 +30,9 @@ const WORKERS = [
 ]
 /** The fault comes this long after the load began. */
 const FAULT_AFTER_MS = { min: 20, max: 220 }
+/** Some brokers live longer, so that what takes many steps, such as a purge or a transaction, gets to its end. */
+const LONGER_LIFE_SHARE = 0.2
+const LONGER_LIFE_MS = { min: 220, max: 1000 }
 /** Every so many starts one is killed before it is ready: recovery must survive that too. */
 const KILLED_START_SHARE = 0.15
 /** Longer than this nothing takes on the slowest machine; the run fails and says what it waited for. */
@@ -44,9 +49,10 @@ export async function torture(options) {
   const ledgers = join(dir, 'ledgers')
   mkdirSync(ledgers)
   const disk = fault === 'power' ? new Disk(dir) : null
-  const place = { dir: join(disk?.mountPoint ?? dir, 'data'), disk, broker }
+  const place = { dir: join(disk?.mountPoint ?? dir, 'data'), disk, broker, env: sabotage(options.sabotage) }
   const random = randomOf(seed)
   const workers = WORKERS.map(([role, name]) => new Worker(role, name, join(ledgers, `${name}.jsonl`), seed))
+  const own = new Ledger(join(ledgers, 'torture.jsonl'))
   const restarts = []
   const endings = new Map()
   let passed = false
@@ -55,14 +61,15 @@ export async function torture(options) {
       if (random() < KILLED_START_SHARE) await interruptedStart(place, random() * 150)
       const running = await start(place)
       restarts.push(running.readyMs)
-      if (cycle === 1) await declare(running.url)
+      await declare(running.url, own, cycle === 1)
       const loaded = workers.map((worker) => worker.go(running.url, cycle))
       // Both publishers, so that the fault never comes before the load.
       await within(
         Promise.all(loaded.slice(0, 2)),
         () => `cycle ${cycle}: no load on ${running.url}\n${running.output?.()}`,
       )
-      await sleep(FAULT_AFTER_MS.min + random() * (FAULT_AFTER_MS.max - FAULT_AFTER_MS.min))
+      const { min, max } = random() < LONGER_LIFE_SHARE ? LONGER_LIFE_MS : FAULT_AFTER_MS
+      await sleep(min + random() * (max - min))
       await strike(place, running)
       for (const ending of await Promise.all(
         workers.map((worker) => within(worker.halt(), () => `${worker.name} does not halt`)),
@@ -73,11 +80,13 @@ export async function torture(options) {
     }
     const running = await start(place)
     restarts.push(running.readyMs)
+    await declare(running.url, own, false)
     await drain(running, workers, cycles + 1)
     const exitCode = await running.stop({ keep: true })
     if (broker === 'stathmos' && exitCode !== 0)
       throw new Error(`the last stop exited with ${exitCode}:\n${running.output()}`)
     for (const worker of workers) await worker.end()
+    own.close()
     const verdict = judge(ledgers)
     passed = verdict.violationCount === 0
     const sorted = restarts.toSorted((a, b) => a - b)
@@ -97,7 +106,7 @@ async function start(place, onSpawn) {
   place.running =
     place.broker === 'rabbitmq'
       ? await startRabbitmq({ dir: place.dir })
-      : await startStathmos({ dir: place.dir, onSpawn })
+      : await startStathmos({ dir: place.dir, env: place.env, onSpawn })
   return place.running
 }
 
@@ -132,13 +141,35 @@ async function interruptedStart(place, afterMs) {
   await restorePower(place)
 }
 
-async function declare(url) {
+/** Declares what the clients use, after looking whether what was declared before is still there. */
+async function declare(url, ledger, first) {
   const connection = await amqplib.connect(url)
+  connection.on('error', () => {})
+  if (!first) {
+    for (const { name } of QUEUES) ledger.write('seen', { name, exists: await exists(connection, name) })
+  }
   const channel = await connection.createChannel()
   await channel.assertExchange(FAN, 'fanout', { durable: true })
-  for (const queue of QUEUES) await channel.assertQueue(queue.name, { durable: true, arguments: queue.arguments })
+  for (const { name, arguments: settings } of QUEUES) {
+    ledger.write('declaring', { name })
+    await channel.assertQueue(name, { durable: true, arguments: settings })
+    ledger.write('declared', { name })
+  }
   for (const queue of FAN_QUEUES) await channel.bindQueue(queue, FAN, '')
   await connection.close()
+}
+
+async function exists(connection, queue) {
+  const channel = await connection.createChannel()
+  channel.on('error', () => {})
+  try {
+    await channel.checkQueue(queue)
+  } catch (error) {
+    if (error.code === 404) return false
+    throw error
+  }
+  await channel.close()
+  return true
 }
 
 async function drain(running, workers, cycle) {
@@ -234,6 +265,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       fault: { type: 'string', default: 'kill' },
       seed: { type: 'string' },
       broker: { type: 'string', default: 'stathmos' },
+      sabotage: { type: 'string' },
       keep: { type: 'boolean', default: false },
     },
   })
