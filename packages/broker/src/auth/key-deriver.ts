@@ -27,10 +27,10 @@ export interface KeyDeriver {
 }
 
 /**
- * Requests in the queue, about 6 s of work: who stands further back would not be served before the handshake's
+ * Requests in the queue, about 5 s of work and rest: who stands further back would not be served before the handshake's
  * deadline, and an attacker gets no more memory than this.
  */
-const WAITING_MAX = 64
+const WAITING_MAX = 32
 
 /** How long a thread with nothing to do is kept; its memory is worth more than its start of some 30 ms. */
 const IDLE_MS = 30_000
