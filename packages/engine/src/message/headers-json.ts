@@ -14,7 +14,9 @@ export function headersFromJson(json: readonly (readonly [string, JsonValue])[])
 function valueToJson(value: HeaderValue): JsonValue {
   if (value === null || typeof value === 'boolean' || typeof value === 'string') return value
   if (typeof value === 'number')
-    return Number.isFinite(value) && !Object.is(value, -0) ? value : { number: String(value) }
+    return Number.isFinite(value) && !Object.is(value, -0)
+      ? value
+      : { number: Object.is(value, -0) ? '-0' : String(value) }
   if (typeof value === 'bigint') return { integer: value.toString() }
   if (value instanceof Uint8Array) return { bytes: Buffer.from(value).toString('base64') }
   if (value instanceof Timestamp) return { timestamp: value.ms }

@@ -1,8 +1,8 @@
 import type { History } from '../message/death.ts'
 import type { MessageView } from '../message/message-view.ts'
-import type { Shard } from '../shard.ts'
-import type { Line } from './line.ts'
-import { type Page, TRANSIENT } from './page.ts'
+import type { Shard } from '../line/shard.ts'
+import type { Line } from '../line/line.ts'
+import { type Page, TRANSIENT } from '../line/page.ts'
 
 export type BrowseState = 'ready' | 'in_flight'
 

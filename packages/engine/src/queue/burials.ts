@@ -1,7 +1,7 @@
 import type { DeathReason } from '../message/death.ts'
 import type { MessageView } from '../message/message-view.ts'
-import type { Shard } from '../shard.ts'
-import type { Line } from './line.ts'
+import type { Shard } from '../line/shard.ts'
+import type { Line } from '../line/line.ts'
 
 interface Burial {
   readonly line: Line

@@ -1,6 +1,6 @@
-import type { Shard } from '../shard.ts'
-import type { Line } from './line.ts'
-import { type Page, TRANSIENT } from './page.ts'
+import type { Shard } from '../line/shard.ts'
+import type { Line } from '../line/line.ts'
+import { type Page, TRANSIENT } from '../line/page.ts'
 
 /** What the moment of an entry says when its message is to be delivered at once or to expire. */
 export const AT_ONCE = -1

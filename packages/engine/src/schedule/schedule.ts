@@ -1,8 +1,8 @@
 import type { MessageView } from '../message/message-view.ts'
-import { Line } from '../queue/line.ts'
-import { type Page, TRANSIENT } from '../queue/page.ts'
-import type { Shard } from '../shard.ts'
-import type { Appointment } from './agenda.ts'
+import { Line } from '../line/line.ts'
+import { type Page, TRANSIENT } from '../line/page.ts'
+import type { Shard } from '../line/shard.ts'
+import type { Appointment } from '../line/agenda.ts'
 
 /** What the schedule asks of its vhost when a message is due. */
 export interface ScheduleHost {

@@ -1,8 +1,8 @@
 import { crc32 } from 'node:zlib'
 import type { Definition } from '../topology/definition.ts'
-import type { FileTable } from './file-table.ts'
-import type { Files } from './files.ts'
-import { CorruptionError } from './storage-errors.ts'
+import type { FileTable } from '../storage/file-table.ts'
+import type { Files } from '../storage/files.ts'
+import { CorruptionError } from '../storage/storage-errors.ts'
 
 /** An index page in a checkpoint: everything but its columns. */
 export interface PageRow {
@@ -63,6 +63,7 @@ export async function readCheckpoint(files: Files, directory: string): Promise<C
   if (version > FORMAT_VERSION) {
     throw new Error(`${path} has format ${version}, and this version of the broker knows up to ${FORMAT_VERSION}`)
   }
+  if (version === 0) throw damaged('it has no version')
   const body = bytes.subarray(HEADER_BYTES)
   if (view.getUint32(8, true) !== body.length) throw damaged('its length is wrong')
   if (view.getUint32(12, true) !== crc32(body)) throw damaged('its checksum is wrong')

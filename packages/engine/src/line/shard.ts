@@ -1,13 +1,13 @@
 import { assert, type Clock } from '@stathmos/std'
-import { Agenda } from './schedule/agenda.ts'
-import type { Draft } from './message/draft.ts'
-import { encodeExtension } from './message/extension.ts'
-import type { History } from './message/death.ts'
-import { MessageView } from './message/message-view.ts'
-import type { Line } from './queue/line.ts'
-import { TRANSIENT } from './queue/page.ts'
-import type { Journal } from './storage/journal.ts'
-import type { PageStore } from './storage/page-store.ts'
+import { Agenda } from './agenda.ts'
+import type { Draft } from '../message/draft.ts'
+import { encodeExtension } from '../message/extension.ts'
+import type { History } from '../message/death.ts'
+import { MessageView } from '../message/message-view.ts'
+import type { Line } from './line.ts'
+import { TRANSIENT } from './page.ts'
+import type { Journal } from '../storage/journal.ts'
+import type { PageStore } from './page-store.ts'
 import {
   copyBytes,
   copyOf,
@@ -27,7 +27,7 @@ import {
   RECORD_LENGTH,
   RECORD_MESSAGE,
   RECORD_PLACE,
-} from './storage/record.ts'
+} from '../storage/record.ts'
 
 const NOTHING = new Uint8Array(0)
 

@@ -1,12 +1,12 @@
-import { encodePage, type Page, SIZE_MASK, TRANSIENT } from '../queue/page.ts'
-import type { Line } from '../queue/line.ts'
-import type { Shard } from '../shard.ts'
+import { encodePage, type Page, SIZE_MASK, TRANSIENT } from '../line/page.ts'
+import type { Line } from '../line/line.ts'
+import type { Shard } from '../line/shard.ts'
 import type { Definition } from '../topology/definition.ts'
 import { type Checkpoint, type LineRow, type PageRow, writeCheckpoint } from './checkpoint-file.ts'
-import type { Files } from './files.ts'
-import type { FrameStore } from './frame-store.ts'
-import { RECORD_LENGTH } from './record.ts'
-import { meansFull, StorageFullError } from './storage-errors.ts'
+import type { Files } from '../storage/files.ts'
+import type { FrameStore } from '../storage/frame-store.ts'
+import { RECORD_LENGTH } from '../storage/record.ts'
+import { meansFull, StorageFullError } from '../storage/storage-errors.ts'
 
 /** Pause before a checkpoint that found no room is tried again. */
 const FULL_RETRY_MS = 1000

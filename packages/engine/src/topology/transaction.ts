@@ -3,8 +3,8 @@ import type { DeathReason } from '../message/death.ts'
 import { Draft } from '../message/draft.ts'
 import type { Queue, ReleaseOptions } from '../queue/queue.ts'
 import { copyOf } from '../storage/record.ts'
-import type { Route } from '../topology/route.ts'
-import type { VHost } from '../topology/vhost.ts'
+import type { Route } from './route.ts'
+import type { VHost } from './vhost.ts'
 
 /**
  * Publishes and settlements over any number of queues that take effect together, in one frame, or not at
@@ -29,13 +29,14 @@ export class Transaction {
    * @throws {EngineError} `limit_reached` when the transaction would outgrow `transactionBytesMax`
    */
   publish(route: Route, draft: Draft): void {
-    this.#bytes += draft.bodyEnd - draft.bodyStart + draft.originEnd - draft.originStart
-    if (this.#bytes > this.#bytesMax) {
+    const bytes = this.#bytes + draft.bodyEnd - draft.bodyStart + draft.originEnd - draft.originStart
+    if (bytes > this.#bytesMax) {
       throw new EngineError(
         'limit_reached',
         `the transaction holds more than transactionBytesMax (${this.#bytesMax}) bytes; commit smaller ones`,
       )
     }
+    this.#bytes = bytes
     const copy = copyDraft(draft)
     this.#steps.push(() => {
       const outcome = this.#vhost.publish(route, copy)

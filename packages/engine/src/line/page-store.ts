@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
-import type { StoredPage } from '../queue/page.ts'
-import { CorruptionError } from './frame-store.ts'
-import type { Files, OpenFile } from './files.ts'
+import type { StoredPage } from './page.ts'
+import { CorruptionError } from '../storage/frame-store.ts'
+import type { Files, OpenFile } from '../storage/files.ts'
 
 /** Before each page in an index file: length u32, crc32 u32. */
 const PAGE_PREFIX_BYTES = 8

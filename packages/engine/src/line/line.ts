@@ -1,7 +1,7 @@
 import { RECORD_RELEASE, RECORD_SETTLE, RELEASE_BYTES, SETTLE_BYTES } from '../storage/record.ts'
 import { ATTEMPTS_MAX, decodePage, Page, SIZE_MASK, TRANSIENT } from './page.ts'
 import { SequenceHeap } from './sequence-heap.ts'
-import type { Shard } from '../shard.ts'
+import type { Shard } from './shard.ts'
 
 /** What {@link Line.next} found. */
 export const NOTHING = 0

@@ -1,9 +1,9 @@
-import { Page, TRANSIENT } from './queue/page.ts'
-import { lowerTtl } from './queue/queue.ts'
-import type { Line } from './queue/line.ts'
-import type { Shard, Space } from './shard.ts'
-import type { LineRow } from './storage/checkpoint-file.ts'
-import type { ReplayedFrame } from './storage/frame-store.ts'
+import { Page, TRANSIENT } from '../line/page.ts'
+import { lowerTtl } from '../queue/queue.ts'
+import type { Line } from '../line/line.ts'
+import type { Shard, Space } from '../line/shard.ts'
+import type { LineRow } from './checkpoint-file.ts'
+import type { ReplayedFrame } from '../storage/frame-store.ts'
 import {
   FLAG_PERSISTENT,
   MESSAGE_BODY_LENGTH,
@@ -21,9 +21,9 @@ import {
   RECORD_PLACE,
   RECORD_RELEASE,
   RECORD_SETTLE,
-} from './storage/record.ts'
-import { CorruptionError } from './storage/storage-errors.ts'
-import type { Definition } from './topology/definition.ts'
+} from '../storage/record.ts'
+import { CorruptionError } from '../storage/storage-errors.ts'
+import type { Definition } from '../topology/definition.ts'
 
 const UTF8 = new TextDecoder()
 
