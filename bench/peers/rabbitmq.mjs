@@ -1,6 +1,6 @@
 // RabbitMQ as Debian installs it, run by hand from a directory of its own: no service, no fixed port, nothing beyond
 // loopback. The benchmark measures it beside Stathmos, and the conformance suite takes it as the oracle:
-//   node bench/peers/rabbitmq.mjs          prints the AMQP URL and runs until it is interrupted
+//   node bench/peers/rabbitmq.mjs [port]   prints the AMQP URL and runs until it is interrupted
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -27,14 +27,14 @@ export function rabbitmqVersion() {
 /**
  * Starts a node. It accepts connections when the promise resolves.
  *
- * @param {{ dir?: string }} [options] a directory of an earlier node starts that node again with what it holds
+ * @param {{ dir?: string, port?: number }} [options] a directory of an earlier node starts that node again with what it holds
  */
 export async function startRabbitmq(options = {}) {
   const home = rabbitmqHome()
   if (home === undefined) throw new Error('RabbitMQ is not installed: apt-get install rabbitmq-server')
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), 'rabbitmq-peer-'))
   mkdirSync(join(dir, 'log'), { recursive: true })
-  const [port, distPort, epmdPort] = [await freePort(), await freePort(), await freePort()]
+  const [port, distPort, epmdPort] = [options.port ?? (await freePort()), await freePort(), await freePort()]
   writeFileSync(join(dir, 'enabled_plugins'), '[].\n')
   writeFileSync(
     join(dir, 'rabbitmq.conf'),
@@ -109,7 +109,7 @@ function signal(pid, name) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const node = await startRabbitmq()
+  const node = await startRabbitmq(process.argv[2] === undefined ? {} : { port: Number(process.argv[2]) })
   console.log(node.url)
   for (const name of ['SIGINT', 'SIGTERM']) process.once(name, () => node.stop().then(() => process.exit(0)))
   setInterval(() => {}, 60_000)

@@ -85,19 +85,19 @@ export function frame(type: number, channel: number, payload: Buffer): Buffer {
   return Buffer.concat([uint(1, type), uint(2, channel), uint(4, payload.length), payload, uint(1, 0xce)])
 }
 
-export function uint(size: 1 | 2 | 4 | 8, value: number | bigint): Buffer {
+function uint(size: 1 | 2 | 4 | 8, value: number | bigint): Buffer {
   const bytes = Buffer.alloc(size)
   if (size === 8) bytes.writeBigUInt64BE(BigInt(value))
   else bytes.writeUIntBE(Number(value), 0, size)
   return bytes
 }
 
-export function shortstr(text: string): Buffer {
+function shortstr(text: string): Buffer {
   const bytes = Buffer.from(text)
   return Buffer.concat([uint(1, bytes.length), bytes])
 }
 
-export function longstr(text: string | Buffer): Buffer {
+function longstr(text: string | Buffer): Buffer {
   const bytes = Buffer.from(text as string)
   return Buffer.concat([uint(4, bytes.length), bytes])
 }
