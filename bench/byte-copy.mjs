@@ -1,6 +1,6 @@
 /**
  * Up to which size does a loop over words copy faster than the native copy, which needs a view of the source first?
- * Decides LOOP_MAX in packages/wire/src/amqp/copy.ts.
+ * Decides LOOP_MAX in packages/std/src/bytes.ts.
  *
  *     node bench/byte-copy.mjs [loop|native]     one kind per process, or the first spoils the other's compilation
  */

@@ -1,4 +1,5 @@
 export * from './assert.ts'
+export { copyOf, copyRange } from './bytes.ts'
 export * from './clock.ts'
 export { Heap } from './heap.ts'
 export * from './random.ts'

@@ -1,4 +1,4 @@
-import { assert, type Clock } from '@stathmos/std'
+import { assert, type Clock, copyOf, copyRange } from '@stathmos/std'
 import { Agenda } from './agenda.ts'
 import type { Draft } from '../message/draft.ts'
 import { encodeExtension } from '../message/extension.ts'
@@ -9,8 +9,6 @@ import { TRANSIENT } from './page.ts'
 import type { Journal } from '../storage/journal.ts'
 import type { PageStore } from './page-store.ts'
 import {
-  copyBytes,
-  copyOf,
   FLAG_PERSISTENT,
   MESSAGE_ADDRESS_LENGTH,
   MESSAGE_BODY_LENGTH,
@@ -249,13 +247,13 @@ export class Shard {
       view.setUint32(at + 4, line.nextSeq >>> 0, true)
       at += PLACE_BYTES
     }
-    at = copyBytes(address, addressView, 0, address.length, bytes, view, at)
-    at = copyBytes(draft.origin, draft.originView, draft.originStart, draft.originEnd, bytes, view, at)
+    at = copyRange(bytes, view, at, address, addressView, 0, address.length)
+    at = copyRange(bytes, view, at, draft.origin, draft.originView, draft.originStart, draft.originEnd)
     if (extension.length > 0) {
       bytes.set(extension, at)
       at += extension.length
     }
-    at = copyBytes(draft.body, draft.bodyView, draft.bodyStart, draft.bodyEnd, bytes, view, at)
+    at = copyRange(bytes, view, at, draft.body, draft.bodyView, draft.bodyStart, draft.bodyEnd)
     assert(at - start === length, 'a message record has another length than was reserved')
     return journal.commit(length)
   }

@@ -1,6 +1,6 @@
+import { copyOf } from '@stathmos/std'
 import { NO_HISTORY, type Death, type History } from './death.ts'
 import {
-  copyOf,
   FLAG_PERSISTENT,
   MESSAGE_ADDRESS_LENGTH,
   MESSAGE_BODY_LENGTH,

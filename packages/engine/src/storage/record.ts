@@ -39,38 +39,3 @@ export const MESSAGE_PLACES = 36
 export const MESSAGE_EXTENSION_LENGTH = 40
 /** Id of the sender's message within its producer, reserved; 0 in format 1. */
 export const MESSAGE_RESERVED = 44
-
-/** Copies shorter than this go word by word: a native copy needs a view object per call, which costs more. */
-const WORD_COPY_MAX = 192
-
-/** Copies `[start, end)` of one buffer to `at` of another and returns the offset behind it. */
-export function copyBytes(
-  source: Uint8Array,
-  sourceView: DataView,
-  start: number,
-  end: number,
-  into: Uint8Array,
-  intoView: DataView,
-  at: number,
-): number {
-  const length = end - start
-  if (length > WORD_COPY_MAX) {
-    into.set(source.subarray(start, end), at)
-    return at + length
-  }
-  let from = start
-  let to = at
-  const wordsEnd = end - 3
-  while (from < wordsEnd) {
-    intoView.setUint32(to, sourceView.getUint32(from, true), true)
-    from += 4
-    to += 4
-  }
-  while (from < end) into[to++] = source[from++]!
-  return to
-}
-
-/** A copy of `[start, end)` in memory of its own. (The `slice` of a Buffer is no copy.) */
-export function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(bytes.subarray(start, end))
-}

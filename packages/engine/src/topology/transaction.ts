@@ -1,17 +1,21 @@
+import { copyOf } from '@stathmos/std'
 import { EngineError } from '../errors.ts'
 import type { DeathReason } from '../message/death.ts'
 import { Draft } from '../message/draft.ts'
 import type { Queue, ReleaseOptions } from '../queue/queue.ts'
-import { copyOf } from '../storage/record.ts'
 import type { Route } from './route.ts'
-import type { VHost } from './vhost.ts'
+
+/** Where a transaction publishes. */
+export interface TransactionTarget {
+  publish(route: Route, draft: Draft): number
+}
 
 /**
  * Publishes and settlements over any number of queues that take effect together, in one frame, or not at
  * all. Nothing is visible before {@link commit}.
  */
 export class Transaction {
-  readonly #vhost: VHost
+  readonly #target: TransactionTarget
   readonly #bytesMax: number
   #steps: (() => void)[] = []
   #bytes = 0
@@ -19,8 +23,8 @@ export class Transaction {
   /** What became of each publish, in order, as `publish` of the vhost returns it. Filled by {@link commit}. */
   outcomes: number[] = []
 
-  constructor(vhost: VHost, bytesMax: number) {
-    this.#vhost = vhost
+  constructor(target: TransactionTarget, bytesMax: number) {
+    this.#target = target
     this.#bytesMax = bytesMax
   }
 
@@ -39,7 +43,7 @@ export class Transaction {
     this.#bytes = bytes
     const copy = copyDraft(draft)
     this.#steps.push(() => {
-      const outcome = this.#vhost.publish(route, copy)
+      const outcome = this.#target.publish(route, copy)
       this.outcomes.push(outcome)
       if (outcome > this.#position) this.#position = outcome
     })

@@ -2,20 +2,21 @@ import { EngineError } from '../errors.ts'
 import { type Binding, type Destination } from '../exchange/binding.ts'
 import type { Exchange, ExchangeDefinition } from '../exchange/exchange.ts'
 import { ExchangeTable } from '../exchange/exchange-table.ts'
-import { die, type DeathReason, wouldCycle } from '../message/death.ts'
-import { Draft } from '../message/draft.ts'
+import type { DeathReason } from '../message/death.ts'
+import type { Draft } from '../message/draft.ts'
 import { type Headers, NO_HEADERS } from '../message/headers.ts'
 import { headersFromJson, headersToJson } from '../message/headers-json.ts'
 import type { MessageView } from '../message/message-view.ts'
 import type { Line } from '../line/line.ts'
-import { type Page, SIZE_MASK, TRANSIENT } from '../line/page.ts'
+import type { Page } from '../line/page.ts'
 import { linesOf, Queue, type QueueHost } from '../queue/queue.ts'
 import type { QueueDefinition } from '../queue/settings.ts'
-import { Schedule, type ScheduleHost } from '../schedule/schedule.ts'
+import { Schedule } from '../schedule/schedule.ts'
 import type { Shard } from '../line/shard.ts'
 import { Transaction } from './transaction.ts'
 import type { BindingDefinition, Definition } from './definition.ts'
-import { Route, SHORT_STRING_BYTES_MAX } from './route.ts'
+import { Publisher } from './publisher.ts'
+import type { Route } from './route.ts'
 
 /** What a vhost needs of the engine. */
 export interface VHostContext {
@@ -39,27 +40,16 @@ export interface VHostLimits {
   readonly transactionBytesMax: number
 }
 
-const UTF8 = new TextDecoder()
-
-/** No queue took the message. */
-export const UNROUTED = 0
-/** Only queues that do not outlive a restart took the message: it is as safe as it will ever be. Below any position. */
-export const HELD = 1
-/** A queue refused the message at a limit; others may have taken it. */
-export const REJECTED = -1
-
 /** A tenant: names are unique in it, whatever protocol made them. */
-export class VHost implements QueueHost, ScheduleHost {
+export class VHost implements QueueHost {
   readonly name: string
   readonly exchangeTable: ExchangeTable<Queue>
   readonly schedule: Schedule
   readonly #context: VHostContext
   readonly #shard: Shard
   readonly #queues = new Map<string, Queue>()
-  #routes = new Map<string, Map<string, Route>>()
-  #routeCount = 0
+  readonly #publisher: Publisher
   readonly #owned = new Map<object, Set<Queue>>()
-  readonly #oneLine: Line[] = []
   #replaying = false
 
   constructor(context: VHostContext, name: string, scheduleLine: number) {
@@ -72,7 +62,9 @@ export class VHost implements QueueHost, ScheduleHost {
       onDeleted: (exchange) => this.#exchangeGone(exchange),
       onUnbound: (binding) => this.#unbound(binding),
     })
-    this.schedule = new Schedule(this.#shard, this, scheduleLine)
+    const { routesMax } = context.limits
+    this.#publisher = new Publisher({ ...context, routesMax }, this.exchangeTable, () => this.schedule)
+    this.schedule = new Schedule(this.#shard, this.#publisher, scheduleLine)
   }
 
   // ---- publishing
@@ -82,116 +74,25 @@ export class VHost implements QueueHost, ScheduleHost {
    * @throws {EngineError} `invalid_argument` when the key is longer than 255 bytes
    */
   route(exchangeName: string, key: string): Route | undefined {
-    const routes = this.#routes.get(exchangeName)
-    const known = routes?.get(key)
-    if (known !== undefined && !known.exchange.deleted) return known
-    const exchange = this.exchangeTable.get(exchangeName)
-    if (exchange === undefined) return undefined
-    if (Buffer.byteLength(key) > SHORT_STRING_BYTES_MAX) {
-      throw new EngineError('invalid_argument', `the routing key is longer than ${SHORT_STRING_BYTES_MAX} bytes`)
-    }
-    if (this.#routeCount >= this.#context.limits.routesMax) {
-      this.#routes = new Map()
-      this.#routeCount = 0
-    }
-    const route = new Route(exchange, key)
-    const siblings = this.#routes.get(exchangeName)
-    if (siblings === undefined) this.#routes.set(exchangeName, new Map([[key, route]]))
-    else siblings.set(key, route)
-    this.#routeCount++
-    return route
+    return this.#publisher.route(exchangeName, key)
   }
 
   /**
    * Stores the message once, with its place in every queue that it reaches. Durable when the journal has
-   * passed the position returned; {@link UNROUTED}, {@link HELD} or {@link REJECTED} else.
+   * passed the position returned; `UNROUTED`, `HELD` or `REJECTED` else.
    */
   publish(route: Route, draft: Draft): number {
-    if (route.exchange.delayed && draft.delayMs > 0) return this.#publishLater(route, draft)
-    const targets = route.targets(this.exchangeTable, draft.headers, draft.moreKeys)
-    if (targets.length === 0) return UNROUTED
-    return this.#store(targets, route.address, route.addressView, draft)
+    return this.#publisher.publish(route, draft)
   }
 
   begin(): Transaction {
     return new Transaction(this, this.#context.limits.transactionBytesMax)
   }
 
-  /**
-   * Every entry is pushed before any queue acts on it: what a queue drops at its limit may come back to the
-   * next one as a dead letter, and must be behind this message there.
-   */
-  #store(targets: readonly Queue[], address: Uint8Array, addressView: DataView, draft: Draft): number {
-    const size = draft.bodyEnd - draft.bodyStart + draft.originEnd - draft.originStart
-    const { ttlMs, persistent } = draft
-    if (targets.length === 1) {
-      const queue = targets[0]!
-      if (queue.refuses(size)) {
-        this.#refused(queue, address, draft)
-        return REJECTED
-      }
-      const line = queue.lineFor(draft.priority)
-      this.#oneLine[0] = line
-      // Only now: a stamp holds until the frame of the message that it is for, and what is refused has none.
-      const now = this.#shard.stamp()
-      const expires = ttlMs < 0 ? 0 : now + ttlMs
-      const position = this.#shard.appendMessage(draft, address, addressView, now, expires, this.#oneLine)
-      queue.enqueue(line, position, size, persistent, now, ttlMs)
-      queue.entered(persistent)
-      return queue.durable ? position : HELD
-    }
-    const accepted = targets.filter((queue) => !queue.refuses(size))
-    const lines = accepted.map((queue) => queue.lineFor(draft.priority))
-    let position = REJECTED
-    if (accepted.length > 0) {
-      const now = this.#shard.stamp()
-      const expires = ttlMs < 0 ? 0 : now + ttlMs
-      position = this.#shard.appendMessage(draft, address, addressView, now, expires, lines)
-      for (let i = 0; i < lines.length; i++) {
-        accepted[i]!.enqueue(lines[i]!, position, size, persistent, now, ttlMs)
-      }
-      for (const queue of accepted) queue.entered(persistent)
-      if (!accepted.some((queue) => queue.durable)) position = HELD
-    }
-    if (accepted.length === targets.length) return position
-    for (const queue of targets) if (!accepted.includes(queue)) this.#refused(queue, address, draft)
-    return REJECTED
-  }
-
-  #publishLater(route: Route, draft: Draft): number {
-    const now = this.#shard.clock.now()
-    const due = now + draft.delayMs
-    const expires = draft.ttlMs < 0 ? 0 : due + draft.ttlMs
-    const position = this.#shard.appendMessage(draft, route.address, route.addressView, now, expires, [])
-    const size = draft.bodyEnd - draft.bodyStart + draft.originEnd - draft.originStart
-    this.schedule.add(position, draft.persistent ? size : (size | TRANSIENT) >>> 0, due, 0, 0)
-    return position
-  }
-
-  // ---- what its queues and its schedule ask for
+  // ---- what its queues ask for
 
   deadLetter(queue: Queue, message: MessageView, reason: DeathReason, settle: () => void): void {
-    const { deadLetterExchange, deadLetterKey } = queue.definition.settings
-    const exchange = this.exchangeTable.get(deadLetterExchange ?? '')
-    if (exchange !== undefined) {
-      const key = message.key
-      const moreKeys = this.#context.originKeys.get(message.originKind)?.(message.origin()) ?? null
-      const ttl = message.expiresAtMs === 0 ? undefined : message.expiresAtMs - message.timestampMs
-      const history = die(message.history, {
-        queue: queue.name,
-        reason,
-        timeMs: this.#shard.clock.now(),
-        exchange: message.exchange,
-        routingKeys: moreKeys === null ? [key] : [key, ...moreKeys],
-        ...(ttl !== undefined ? { originalTtlMs: ttl } : {}),
-      })
-      // A draft of its own: while this one finds its places, other messages may be dropped and become dead letters.
-      const draft = this.#shard.redraft(message, new Draft(), history)
-      draft.headers = this.#headersOf(draft)
-      draft.moreKeys = deadLetterKey === undefined ? moreKeys : null
-      this.#sendDead(exchange, deadLetterKey ?? key, draft)
-    }
-    settle()
+    this.#publisher.deadLetter(queue, message, reason, settle)
   }
 
   postpone(line: Line, page: Page, index: number, delayMs: number, attempts: number): void {
@@ -200,80 +101,8 @@ export class VHost implements QueueHost, ScheduleHost {
     line.settle(page.base + index)
   }
 
-  arrive(message: MessageView, size: number, target: number, attempts: number): void {
-    const { position } = message
-    const now = this.#shard.clock.now()
-    const ttl = message.expiresAtMs === 0 ? -1 : Math.max(message.expiresAtMs - now, 0)
-    if (target !== 0) {
-      const line = this.#shard.lines.get(target)
-      if (line !== undefined && line.owner !== null) {
-        this.#shard.place(line, position, size, line.owner.momentOf(now, ttl), 0, attempts)
-        line.owner.arrived(line)
-      }
-      return
-    }
-    const exchange = this.exchangeTable.get(message.exchange)
-    if (exchange === undefined) return
-    const origin = message.origin()
-    const decode = this.#context.originHeaders.get(message.originKind)
-    const headers = decode === undefined ? null : (): Headers => decode(origin)
-    const { priority } = message
-    const arrived: Queue[] = []
-    const refusing: Queue[] = []
-    const moreKeys = this.#context.originKeys.get(message.originKind)?.(origin) ?? null
-    for (const queue of this.exchangeTable.resolve(exchange, message.key, moreKeys, headers)) {
-      if (queue.refuses(size & SIZE_MASK)) {
-        if (queue.definition.settings.overflow === 'reject-dead-letter') refusing.push(queue)
-        continue
-      }
-      this.#shard.place(queue.lineFor(priority), position, size, queue.momentOf(now, ttl), 0, 0)
-      arrived.push(queue)
-    }
-    for (const queue of arrived) queue.arrived(queue.lineFor(priority))
-    for (const queue of refusing) {
-      this.#shard.withMessage(position, (refused) => this.deadLetter(queue, refused, 'maxlen', () => {}))
-    }
-  }
-
   retire(queue: Queue): void {
     if (!queue.deleted) this.deleteQueue(queue)
-  }
-
-  #sendDead(exchange: Exchange<Queue>, key: string, draft: Draft): void {
-    const { history } = draft
-    const route = this.route(exchange.name, key)
-    if (route === undefined) return
-    const targets = route
-      .targets(this.exchangeTable, draft.headers, draft.moreKeys)
-      .filter((target) => !wouldCycle(history, target.name))
-    if (targets.length > 0) this.#store([...targets], route.address, route.addressView, draft)
-  }
-
-  /** Dead-letters a message that the queue refused, where the queue says so. */
-  #refused(queue: Queue, address: Uint8Array, draft: Draft): void {
-    const { overflow, deadLetterExchange, deadLetterKey } = queue.definition.settings
-    if (overflow !== 'reject-dead-letter' || deadLetterExchange === undefined) return
-    const dead = this.exchangeTable.get(deadLetterExchange)
-    if (dead === undefined) return
-    const exchangeEnd = 1 + address[0]!
-    const key = UTF8.decode(address.subarray(exchangeEnd + 1))
-    const copy = Object.assign(new Draft(), draft)
-    copy.ttlMs = -1
-    if (deadLetterKey !== undefined) copy.moreKeys = null
-    copy.history = die(draft.history, {
-      queue: queue.name,
-      reason: 'maxlen',
-      timeMs: this.#shard.clock.now(),
-      exchange: UTF8.decode(address.subarray(1, exchangeEnd)),
-      routingKeys: draft.moreKeys === null ? [key] : [key, ...draft.moreKeys],
-    })
-    this.#sendDead(dead, deadLetterKey ?? key, copy)
-  }
-
-  #headersOf(draft: Draft): (() => Headers) | null {
-    const decode = this.#context.originHeaders.get(draft.originKind)
-    if (decode === undefined) return null
-    return () => decode(draft.origin.subarray(draft.originStart, draft.originEnd))
   }
 
   // ---- queues
@@ -492,7 +321,7 @@ export class VHost implements QueueHost, ScheduleHost {
   }
 
   #exchangeGone(exchange: Exchange<Queue>): void {
-    this.#routes.delete(exchange.name)
+    this.#publisher.forgetRoutes(exchange.name)
     if (exchange.definition.durable) this.#record({ kind: 'exchange_deleted', vhost: this.name, name: exchange.name })
   }
 

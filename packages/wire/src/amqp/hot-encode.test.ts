@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { copyRange } from './copy.ts'
+import { copyRange } from '@stathmos/std'
 import { FRAME_BODY, FRAME_HEADER, FRAME_METHOD, FrameScan } from './frame.ts'
 import { ContentHeaderScan } from './hot-decode.ts'
 import {

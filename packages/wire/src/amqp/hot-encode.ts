@@ -1,4 +1,4 @@
-import { copyRange } from './copy.ts'
+import { copyRange } from '@stathmos/std'
 import { FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_HEADER_SIZE, FRAME_METHOD, FRAME_OVERHEAD } from './frame.ts'
 import { BASIC_ACK, BASIC_NACK, CLASS_BASIC } from './hot-decode.ts'
 import { METHOD_ID } from './methods.gen.ts'

@@ -32,3 +32,8 @@ export function copyRange(
   while (from < end) out[to++] = source[from++] as number
   return to
 }
+
+/** A copy of `[start, end)` in memory of its own. (The `slice` of a Buffer is no copy.) */
+export function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes.subarray(start, end))
+}

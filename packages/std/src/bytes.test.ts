@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { copyBytes, copyOf } from './record.ts'
+import { copyOf, copyRange } from './bytes.ts'
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
@@ -17,7 +17,7 @@ test('bytes are copied exactly, short ones and long ones, from any place to any 
           number,
         ]
         const into = new Uint8Array(source.length + 40).fill(0xee)
-        expect(copyBytes(source, viewOf(source), start, end, into, viewOf(into), at)).toBe(at + end - start)
+        expect(copyRange(into, viewOf(into), at, source, viewOf(source), start, end)).toBe(at + end - start)
         expect([...into.subarray(at, at + end - start)]).toEqual([...source.subarray(start, end)])
         const around = [...into.subarray(0, at), ...into.subarray(at + end - start)]
         expect(around.every((byte) => byte === 0xee)).toBe(true)
