@@ -46,7 +46,8 @@ export const rooms: Rooms = {
   // The files of the package itself put the rooms together.
   engine: ['std', 'engine/*'],
 
-  testkit: ['std', 'engine'],
+  'testkit/contracts': ['std', 'engine'],
+  testkit: ['std', 'engine', 'testkit/contracts'],
 
   'broker/config': ['std'],
   'broker/log': ['std'],

@@ -1,12 +1,12 @@
-import type { Queue, QueueSettings } from '@stathmos/engine'
+import type { Draft, Queue, QueueSettings } from '@stathmos/engine'
 import assert from 'node:assert/strict'
-import type { EngineWorld, Inbox } from '../engine-world.ts'
 import type { Promised } from './contract.ts'
+import type { Inbox } from './inbox.ts'
 
 /** An engine with durable queues, empty at first. */
 export interface QueueSubject {
   queue(name: string, settings?: Partial<QueueSettings>): Queue
-  publish(queue: string, text: string, options?: Parameters<EngineWorld['publish']>[2]): number
+  publish(queue: string, text: string, options?: Partial<Draft>): number
   /** A receiver that checks that what it gets is on disk. */
   inbox(): Inbox
   /** Everything published so far is on disk, and delivered to who waits for it. */
