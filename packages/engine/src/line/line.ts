@@ -1,13 +1,20 @@
-import { RECORD_RELEASE, RECORD_SETTLE, RELEASE_BYTES, SETTLE_BYTES } from '../storage/record.ts'
 import { ATTEMPTS_MAX, decodePage, Page, SIZE_MASK, TRANSIENT } from './page.ts'
-import { SequenceHeap } from './sequence-heap.ts'
-import type { Shard } from './shard.ts'
+import { Cursor } from './cursor.ts'
+import { PageList } from './page-list.ts'
+import type { PageStore } from './page-store.ts'
+import { type RecorderHost, SettlementRecorder } from './settlement-recorder.ts'
+import type { Space } from './space.ts'
 
-/** What {@link Line.next} found. */
-export const NOTHING = 0
-export const FOUND = 1
-/** The page must come from disk first ({@link Line.load}). */
-export const COLD = 2
+/** What a line asks of its shard. */
+export interface LineHost extends RecorderHost {
+  readonly space: Space
+  readonly pages: PageStore
+  /** Entries of a full page. */
+  readonly pageEntries: number
+  /** The line has entries in the open frame; told once for each frame. */
+  touches(line: Line): void
+  fail(error: unknown): void
+}
 
 /** The queue of a line, for those who know the line only. */
 export interface LineOwner {
@@ -27,7 +34,7 @@ export interface LineOwner {
  */
 export class Line {
   readonly id: number
-  readonly #shard: Shard
+  readonly #shard: LineHost
   /** Whether entries and settlements are recorded. */
   readonly durable: boolean
   readonly onVisible: (line: Line) => void
@@ -48,13 +55,9 @@ export class Line {
   /** Bytes of taken entries. */
   takenBytes = 0
 
-  pages: Page[]
-  #tail: Page
-  #cursorPage: Page
-  #cursorIndex = 0
-  #hint: Page
-  #returned = new SequenceHeap()
-  #foundReturned = false
+  #pages: PageList
+  readonly #recorder: SettlementRecorder
+  #cursor: Cursor
 
   touched = false
   /** Entries below are in the frame cut last, or in earlier ones. */
@@ -62,21 +65,19 @@ export class Line {
   /** Entries below are in the frame written last, or in earlier ones. */
   durableSeq = 0
 
-  #settleFrom = -1
-  #settleCount = 0
-
-  /** Set by {@link next}. */
-  page: Page
-  index = 0
-
-  constructor(shard: Shard, id: number, durable: boolean, onVisible: (line: Line) => void) {
+  constructor(shard: LineHost, id: number, durable: boolean, onVisible: (line: Line) => void) {
     this.#shard = shard
     this.id = id
     this.durable = durable
     this.onVisible = onVisible
-    const first = new Page(0)
-    this.pages = [first]
-    this.#tail = this.#cursorPage = this.#hint = this.page = first
+    this.#pages = new PageList([new Page(0)])
+    this.#recorder = new SettlementRecorder(shard, id)
+    this.#cursor = this.#newCursor()
+  }
+
+  /** By sequence number; the last one takes new entries. */
+  get pages(): readonly Page[] {
+    return this.#pages.all
   }
 
   /** Entries that wait. */
@@ -86,12 +87,8 @@ export class Line {
 
   /** Appends an entry for the message at `position`; its place becomes durable with the open frame. */
   push(position: number, size: number, at: number): number {
-    let tail = this.#tail
-    if (tail.count === this.#shard.pageEntries) {
-      tail = new Page(this.nextSeq)
-      this.pages.push(tail)
-      this.#tail = tail
-    }
+    let { tail } = this.#pages
+    if (tail.count === this.#shard.pageEntries) tail = this.#pages.grow(this.nextSeq)
     tail.push(position, size, at)
     tail.dirty = true
     this.live++
@@ -99,7 +96,7 @@ export class Line {
     this.#shard.space.hold(position, 1)
     if (!this.touched) {
       this.touched = true
-      this.#shard.touched.push(this)
+      this.#shard.touches(this)
     }
     return this.nextSeq++
   }
@@ -109,64 +106,23 @@ export class Line {
    * Changes nothing; {@link take} does.
    */
   next(): number {
-    const returned = this.#returned
-    while (returned.size > 0) {
-      const seq = returned.peek()
-      const page = this.pageOf(seq)
-      if (page !== null && page.resident) {
-        const index = seq - page.base
-        if (!page.isSettled(index) && !page.isTaken(index)) {
-          this.page = page
-          this.index = index
-          this.#foundReturned = true
-          return FOUND
-        }
-      }
-      returned.pop()
-    }
-    this.#foundReturned = false
-    let page = this.#cursorPage
-    let index = this.#cursorIndex
-    for (;;) {
-      if (index >= page.count) {
-        if (page === this.#tail) {
-          this.#cursorIndex = index
-          return NOTHING
-        }
-        page = this.pages[this.#indexOf(page) + 1]!
-        index = 0
-        this.#cursorPage = page
-        this.#cursorIndex = 0
-        this.#readAhead(page)
-      }
-      if (!page.resident) {
-        this.page = page
-        return COLD
-      }
-      const bit = 1 << (index & 31)
-      const word = index >> 5
-      if (((page.settled[word]! | page.takenBits[word]!) & bit) !== 0) {
-        index++
-        continue
-      }
-      this.#cursorIndex = index
-      if (page.base + index >= this.visible && (page.sizes[index]! & TRANSIENT) === 0) return NOTHING
-      this.page = page
-      this.index = index
-      return FOUND
-    }
+    return this.#cursor.next(this.visible)
+  }
+
+  /** The page of the entry that {@link next} found, or the one to be read. */
+  get page(): Page {
+    return this.#cursor.page
+  }
+
+  /** The entry that {@link next} found, in its page. */
+  get index(): number {
+    return this.#cursor.index
   }
 
   /** Puts the entry that {@link next} found in somebody's hands; returns its sequence number. */
   take(): number {
-    const { page, index } = this
-    page.takenBits[index >> 5]! |= 1 << (index & 31)
-    page.taken++
-    this.taken++
-    this.takenBytes += page.sizes[index]! & SIZE_MASK
-    if (this.#foundReturned) this.#returned.pop()
-    else this.#cursorIndex = index + 1
-    return page.base + index
+    this.#cursor.took()
+    return this.takeAt(this.#cursor.page, this.#cursor.index)
   }
 
   /** Puts a given ready entry in somebody's hands, wherever it is in the line. */
@@ -199,7 +155,7 @@ export class Line {
     this.live--
     this.bytes -= size
     this.#shard.space.letGo(page.positions[index]!, 1)
-    if (this.durable) this.#recordSettle(seq)
+    if (this.durable) this.#recorder.settle(seq)
     if (page.live === 0) this.#emptied(page)
     return true
   }
@@ -225,12 +181,10 @@ export class Line {
       else this.#letGoCold(page)
       this.#forget(page)
     }
-    const first = new Page(this.nextSeq)
-    this.pages = [first]
-    this.#tail = this.#cursorPage = this.#hint = this.page = first
-    this.#cursorIndex = this.live = this.taken = this.bytes = this.takenBytes = 0
-    this.#returned = new SequenceHeap()
-    this.#settleFrom = -1
+    this.#pages = new PageList([new Page(this.nextSeq)])
+    this.#cursor = this.#newCursor()
+    this.live = this.taken = this.bytes = this.takenBytes = 0
+    this.#recorder.forget()
   }
 
   /** Gives a taken entry back to its own place. */
@@ -251,9 +205,9 @@ export class Line {
     if (page.attempts === null || page.attempts[index] !== value) {
       page.setAttempts(index, value)
       page.dirty = true
-      if (this.durable) this.#recordRelease(seq, value)
+      if (this.durable) this.#recorder.release(seq, value)
     }
-    this.#returned.push(seq)
+    this.#cursor.giveBack(seq)
   }
 
   /** Failed attempts of an entry so far. */
@@ -269,20 +223,7 @@ export class Line {
 
   /** The page of an entry; null when all of that page is settled and gone. */
   pageOf(seq: number): Page | null {
-    const hint = this.#hint
-    if (seq >= hint.base && seq < hint.base + hint.count) return hint
-    const pages = this.pages
-    let low = 0
-    let high = pages.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >> 1
-      if (pages[middle]!.base <= seq) low = middle
-      else high = middle - 1
-    }
-    const page = pages[low]!
-    if (seq < page.base || seq >= page.base + page.count) return null
-    this.#hint = page
-    return page
+    return this.#pages.of(seq)
   }
 
   /**
@@ -327,26 +268,6 @@ export class Line {
     }
   }
 
-  /** Appends to the journal what is settled and not yet recorded. */
-  flushSettled(): void {
-    if (this.#settleFrom < 0) return
-    const from = this.#settleFrom
-    this.#settleFrom = -1
-    this.#recordRange(from, this.#settleCount)
-  }
-
-  #recordRange(from: number, count: number): void {
-    const { journal } = this.#shard
-    journal.reserve(SETTLE_BYTES)
-    const { view, at } = journal
-    view.setUint32(at, RECORD_SETTLE, true)
-    view.setUint32(at + 4, SETTLE_BYTES, true)
-    view.setUint32(at + 8, this.id, true)
-    view.setFloat64(at + 12, from, true)
-    view.setFloat64(at + 20, count, true)
-    journal.commit(SETTLE_BYTES)
-  }
-
   /** Marks what is still in somebody's hands: it comes again after the stop that is about to be written down. */
   markTaken(): void {
     for (const page of this.pages) {
@@ -365,8 +286,9 @@ export class Line {
 
   /** Drops one page from memory, if it is on disk as it is and nobody works on it. */
   evictPage(page: Page): void {
-    if (!page.resident || page.dirty || page.taken > 0 || page === this.#tail || this.#hasReturned(page)) return
-    const ahead = this.#indexOf(page) - this.#indexOf(this.#cursorPage)
+    if (!page.resident || page.dirty || page.taken > 0 || page === this.#pages.tail) return
+    if (this.#cursor.mayReturnTo(page)) return
+    const ahead = this.#pages.indexOf(page) - this.#pages.indexOf(this.#cursor.at)
     if (ahead !== 0 && ahead !== 1) page.evict()
   }
 
@@ -384,10 +306,8 @@ export class Line {
     this.nextSeq = this.visible = nextSeq
     const last = pages[pages.length - 1]
     if (last === undefined || !last.resident) pages.push(new Page(nextSeq))
-    this.pages = pages
-    this.#tail = pages[pages.length - 1]!
-    this.#cursorPage = this.#hint = this.page = pages[0]!
-    this.#cursorIndex = 0
+    this.#pages = new PageList(pages)
+    this.#cursor = this.#newCursor()
     this.live = this.taken = this.bytes = this.takenBytes = 0
     for (const page of pages) {
       this.live += page.live
@@ -445,20 +365,10 @@ export class Line {
   }
 
   #settleCold(page: Page): void {
-    if (this.durable) {
-      this.flushSettled()
-      this.#recordRange(page.base, page.count)
-    }
+    if (this.durable) this.#recorder.settleRange(page.base, page.count)
     this.live -= page.live
     this.bytes -= page.bytes
-    const at = this.#indexOf(page)
-    const following = this.pages[at + 1]!
-    this.pages.splice(at, 1)
-    if (this.#cursorPage === page) {
-      this.#cursorPage = following
-      this.#cursorIndex = 0
-    }
-    if (this.#hint === page) this.#hint = following
+    this.#remove(page)
     this.#letGoCold(page)
     this.#forget(page)
   }
@@ -489,69 +399,28 @@ export class Line {
     this.#shard.space.letGo(page.positions[index]!, 1)
   }
 
-  #recordSettle(seq: number): void {
-    if (this.#settleFrom >= 0) {
-      if (seq === this.#settleFrom + this.#settleCount) {
-        this.#settleCount++
-        return
-      }
-      this.flushSettled()
-    } else this.#shard.settles(this)
-    this.#settleFrom = seq
-    this.#settleCount = 1
-  }
-
-  #recordRelease(seq: number, value: number): void {
-    const { journal } = this.#shard
-    journal.reserve(RELEASE_BYTES)
-    const { view, at } = journal
-    view.setUint16(at, RECORD_RELEASE, true)
-    view.setUint16(at + 2, value, true)
-    view.setUint32(at + 4, RELEASE_BYTES, true)
-    view.setUint32(at + 8, this.id, true)
-    view.setFloat64(at + 12, seq, true)
-    journal.commit(RELEASE_BYTES)
-  }
-
   #emptied(page: Page): void {
-    if (page === this.#tail) {
+    if (page === this.#pages.tail) {
       if (page.stored !== null) this.#shard.pages.drop(page.stored)
       page.restart()
-      if (page === this.#cursorPage) this.#cursorIndex = 0
-      return
-    }
-    const at = this.#indexOf(page)
-    if (at < 0) return
-    this.pages.splice(at, 1)
-    this.#forget(page)
-    const following = this.pages[at]!
-    if (this.#cursorPage === page) {
-      this.#cursorPage = following
-      this.#cursorIndex = 0
-      this.#readAhead(following)
-    }
-    if (this.#hint === page) this.#hint = following
+      if (page === this.#cursor.at) this.#cursor.restart()
+    } else if (this.#remove(page)) this.#forget(page)
   }
 
-  #indexOf(page: Page): number {
-    if (this.pages[0] === page) return 0
-    const pages = this.pages
-    let low = 0
-    let high = pages.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >> 1
-      if (pages[middle]!.base <= page.base) low = middle
-      else high = middle - 1
-    }
-    return pages[low] === page ? low : pages.indexOf(page)
+  /** Takes a page that is not the last one out of the line. `false`: it was gone. */
+  #remove(page: Page): boolean {
+    const following = this.#pages.remove(page)
+    if (following === undefined) return false
+    if (this.#cursor.at === page) this.#cursor.moveTo(following)
+    return true
   }
 
-  #hasReturned(page: Page): boolean {
-    return this.#returned.size > 0 && page.attempts !== null
+  #newCursor(): Cursor {
+    return new Cursor(this.#pages, (page) => this.#readAhead(page))
   }
 
   #readAhead(page: Page): void {
-    const following = this.pages[this.#indexOf(page) + 1]
+    const following = this.#pages.after(page)
     if (following !== undefined && !following.resident) {
       void this.load(following).catch((error: unknown) => this.#shard.fail(error))
     }

@@ -4,10 +4,12 @@ import type { Draft } from '../message/draft.ts'
 import { encodeExtension } from '../message/extension.ts'
 import type { History } from '../message/death.ts'
 import { MessageView } from '../message/message-view.ts'
-import type { Line } from './line.ts'
+import type { Line, LineHost } from './line.ts'
 import { TRANSIENT } from './page.ts'
 import type { Journal } from '../storage/journal.ts'
 import type { PageStore } from './page-store.ts'
+import type { SettlementRecorder } from './settlement-recorder.ts'
+import { NO_SPACE, type Space } from './space.ts'
 import {
   FLAG_PERSISTENT,
   MESSAGE_ADDRESS_LENGTH,
@@ -35,15 +37,6 @@ const SETTLE_WITHIN_MS = 10
 /** Messages of one frame that may share a time stamp: some 10 µs of work. */
 const STAMP_RUN = 16
 
-/** Who counts the places that refer to each part of the journal. */
-export interface Space {
-  hold(position: number, places: number): void
-  letGo(position: number, places: number): void
-}
-
-/** Counts nothing: while recovery replays, which counts once at its end. */
-const NO_SPACE: Space = { hold: () => {}, letGo: () => {} }
-
 /** Whoever waits for the journal: called once, when it has moved on. */
 export interface DurableWaiter {
   durable(position: number): void
@@ -58,14 +51,14 @@ export interface Flushable {
  * One journal and everything that lives in it, single-threaded: what queues, schedule and topology share.
  * A second shard would be only another instance.
  */
-export class Shard {
+export class Shard implements LineHost {
   readonly clock: Clock
   readonly agenda: Agenda
   readonly lines = new Map<number, Line>()
   /** Lines with entries in the open frame. */
   touched: Line[] = []
   /** Lines with settlements not yet recorded. */
-  readonly settling: Line[] = []
+  readonly settling: SettlementRecorder[] = []
   readonly message = new MessageView()
   /** Set once, while the engine opens. */
   journal!: Journal
@@ -168,6 +161,10 @@ export class Shard {
     this.flushBursts()
   }
 
+  touches(line: Line): void {
+    this.touched.push(line)
+  }
+
   /** Sets aside the lines of the frame that was just cut. */
   cutLines(): Line[] {
     const lines = this.touched
@@ -189,8 +186,8 @@ export class Shard {
    * The line has settlements to record. Nobody waits for them, so they ride in the next frame that others
    * ask for; there will be one within {@link SETTLE_WITHIN_MS}.
    */
-  settles(line: Line): void {
-    if (this.settling.push(line) > 1 || this.#settleTimer) return
+  settles(recorder: SettlementRecorder): void {
+    if (this.settling.push(recorder) > 1 || this.#settleTimer) return
     this.#settleTimer = true
     this.clock.after(SETTLE_WITHIN_MS, () => {
       this.#settleTimer = false
@@ -201,10 +198,10 @@ export class Shard {
   /** Appends the settlements that gathered, so that they ride in the frame about to be cut. */
   recordSettlements(): void {
     this.#stampLeft = 0
-    const lines = this.settling
-    if (lines.length === 0) return
-    for (const line of lines) line.flushSettled()
-    lines.length = 0
+    const recorders = this.settling
+    if (recorders.length === 0) return
+    for (const recorder of recorders) recorder.flush()
+    recorders.length = 0
   }
 
   /**

@@ -1,7 +1,8 @@
 import { Page, TRANSIENT } from '../line/page.ts'
 import { lowerTtl } from '../queue/queue.ts'
 import type { Line } from '../line/line.ts'
-import type { Shard, Space } from '../line/shard.ts'
+import type { Shard } from '../line/shard.ts'
+import type { Space } from '../line/space.ts'
 import type { LineRow } from './checkpoint-file.ts'
 import type { ReplayedFrame } from '../storage/frame-store.ts'
 import {
