@@ -43,6 +43,17 @@ export const rooms: Rooms = {
     'engine/queue',
     'engine/topology',
   ],
+  // Reads a data directory as it lies there, past all damage.
+  'engine/repair': [
+    'std',
+    'engine/errors',
+    'engine/message',
+    'engine/storage',
+    'engine/line',
+    'engine/queue',
+    'engine/topology',
+    'engine/recovery',
+  ],
   // The files of the package itself put the rooms together.
   engine: ['std', 'engine/*'],
 

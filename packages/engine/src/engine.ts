@@ -6,6 +6,7 @@ import type { ExchangeDefinition } from './exchange/exchange.ts'
 import { Flow } from './flow/flow.ts'
 import { type Limits, LIMITS } from './limits.ts'
 import type { Headers } from './message/headers.ts'
+import { isHalfRepaired } from './repair/repair.ts'
 import { finishLines, Replay, restoreLines } from './recovery/replay.ts'
 import { type DurableWaiter, Shard } from './line/shard.ts'
 import { leaveClean, readCheckpoint, takeClean } from './recovery/checkpoint-file.ts'
@@ -100,6 +101,9 @@ export class Engine {
     await files.syncDirectory(dataDir)
     // The directory itself may be new, and is lost with its name.
     await files.syncDirectory(dirname(resolve(dataDir)))
+    if (await isHalfRepaired(files, dataDir)) {
+      throw new Error(`the repair of ${dataDir} was interrupted; run \`stathmos repair\` again`)
+    }
     const checkpoint = await readCheckpoint(files, dataDir)
     const clean = await takeClean(files, dataDir)
     const random = options.random ?? systemRandom
