@@ -51,7 +51,8 @@ export class Checkpointer {
 
   /** A frame ends at `position` and nothing has been appended behind it. */
   atFrameEnd(position: number): void {
-    if (!this.#wanted) return
+    // A stop makes the last one itself, and no two may be under way.
+    if (!this.#wanted || this.#closing) return
     this.#wanted = false
     this.#runBehind(position)
   }
@@ -61,7 +62,7 @@ export class Checkpointer {
    * the only room that there is.
    */
   makeRoom(): void {
-    if (this.#running !== null) return
+    if (this.#running !== null || this.#closing) return
     const { shard } = this.#source
     shard.recordSettlements()
     if (shard.journal.pendingBytes > 0) this.request()
