@@ -1,11 +1,20 @@
-import { type Consumer, Draft, type Engine, type MessageView, type Queue, REJECTED, type VHost } from '@stathmos/engine'
+import {
+  type Consumer,
+  Draft,
+  type Engine,
+  type MessageView,
+  type Queue,
+  REJECTED,
+  type VHost,
+  type Subscribed,
+} from '@stathmos/engine'
 import { bodyOf, type Group, type Ledger, type Place, type Sighting, type Simulation } from '@stathmos/testkit'
 import type { Declarations } from './declarations.ts'
 import { CHURNING, laneOf, queueDefinition, RANKS, WIDE_QUEUES } from './topology.ts'
 
 interface Held {
   readonly place: Place
-  readonly queue: Queue
+  readonly queue: Subscribed
   readonly ticket: number
   readonly consumer: Consumer | null
 }
@@ -190,7 +199,8 @@ export class Station {
   }
 
   deliver(consumer: Consumer, ticket: number, message: MessageView): void {
-    this.#receive({ queue: consumer.queue, ticket, message, consumer }, consumer.autoAccept)
+    const queue = this.#vhost.queue(consumer.queue.name)!
+    this.#receive({ queue, ticket, message, consumer }, consumer.autoAccept)
   }
 
   flush(): void {}
