@@ -322,6 +322,11 @@ export class Shard implements LineHost {
     )
   }
 
+  /** Goes on when something has come from disk. */
+  after(loaded: Promise<void>, then: () => void): void {
+    loaded.then(then, (error: unknown) => this.fail(error))
+  }
+
   /** A draft that repeats a stored message, its bytes copied. */
   redraft(message: MessageView, draft: Draft, history: History): Draft {
     const bytes = copyOf(message.bytes, message.originStart, message.bodyEnd)

@@ -1,10 +1,24 @@
 import type { MessageView } from '../message/message-view.ts'
-import type { Queue } from './queue.ts'
+import type { Outcomes } from './outcome.ts'
+
+/** The queue, as its consumers and their receivers see it. */
+export interface Subscribed extends Outcomes {
+  readonly name: string
+  readonly deleted: boolean
+  /** Whether it outlives a restart, with its persistent messages. */
+  readonly durable: boolean
+  /** Whether the consumer may be handed messages (a single active consumer: whether its turn has come). */
+  isActive(consumer: Consumer): boolean
+  /** The consumer can take messages (again). */
+  enlist(consumer: Consumer): void
+  /** Ends the consumer; what it holds stays in its hands. */
+  unsubscribe(consumer: Consumer): void
+}
 
 /** Where deliveries go. */
 export interface Receiver {
   /**
-   * Hands over a message. `ticket` names the delivery in {@link Queue.accept}, `release` and `reject`.
+   * Hands over a message. `ticket` names the delivery in {@link Outcomes.accept}, `release` and `reject`.
    * `message` is valid during the call only. Called in delivery order, many times in a row.
    */
   deliver(consumer: Consumer, ticket: number, message: MessageView): void
@@ -50,7 +64,7 @@ export interface SubscribeOptions {
   readonly priority?: number
   readonly exclusive?: boolean
   /**
-   * Deliveries come back after this time, as failed attempts, unless {@link Queue.renew} extends it; left
+   * Deliveries come back after this time, as failed attempts, unless {@link Outcomes.renew} extends it; left
    * out: never. Without effect where they are accepted automatically.
    */
   readonly leaseMs?: number
@@ -63,7 +77,7 @@ export interface SubscribeOptions {
 
 /** One reader of a queue. */
 export class Consumer {
-  readonly queue: Queue
+  readonly queue: Subscribed
   readonly receiver: Receiver
   readonly priority: number
   readonly exclusive: boolean
@@ -79,7 +93,7 @@ export class Consumer {
   inBurst = false
   cancelled = false
 
-  constructor(queue: Queue, options: SubscribeOptions) {
+  constructor(queue: Subscribed, options: SubscribeOptions) {
     this.queue = queue
     this.receiver = options.receiver
     this.priority = options.priority ?? 0

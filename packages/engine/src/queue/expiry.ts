@@ -11,6 +11,11 @@ const RETRY_MS = 5
 /** Expired in one go, at least: a page. The rest has to wait for a turn, and for the disk to follow. */
 const ENTRIES_AT_ONCE = 4096
 
+/** The shorter of two times to live, of which -1 is for ever. */
+export function lowerTtl(one: number, other: number): number {
+  return one < 0 ? other : other < 0 ? one : Math.min(one, other)
+}
+
 /** Ends the messages of a queue whose time is over, wherever in the queue they are. */
 export class Expiry {
   readonly #shard: Shard

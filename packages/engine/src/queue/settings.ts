@@ -34,3 +34,8 @@ export interface QueueDefinition {
   /** What the front-end that declared it wants back; the engine does not look inside. */
   readonly opaque: string
 }
+
+/** How many lines a queue has: one for each priority. */
+export function linesOf(definition: QueueDefinition): number {
+  return (definition.settings.priorityMax ?? 0) + 1
+}

@@ -1,5 +1,5 @@
 import { Page, TRANSIENT } from '../line/page.ts'
-import { lowerTtl } from '../queue/queue.ts'
+import { lowerTtl } from '../queue/expiry.ts'
 import type { Line } from '../line/line.ts'
 import type { Shard } from '../line/shard.ts'
 import type { Space } from '../line/space.ts'

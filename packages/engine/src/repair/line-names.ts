@@ -1,4 +1,5 @@
-import { linesOf, lowerTtl } from '../queue/queue.ts'
+import { lowerTtl } from '../queue/expiry.ts'
+import { linesOf } from '../queue/settings.ts'
 import type { Definition } from '../topology/definition.ts'
 
 /** What a line is: a queue's, or a schedule's. */

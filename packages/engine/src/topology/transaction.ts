@@ -2,7 +2,7 @@ import { copyOf } from '@stathmos/std'
 import { EngineError } from '../errors.ts'
 import type { DeathReason } from '../message/death.ts'
 import { Draft } from '../message/draft.ts'
-import type { Queue, ReleaseOptions } from '../queue/queue.ts'
+import type { Outcomes, ReleaseOptions } from '../queue/outcome.ts'
 import type { Route } from './route.ts'
 
 /** Where a transaction publishes. */
@@ -49,15 +49,15 @@ export class Transaction {
     })
   }
 
-  accept(queue: Queue, ticket: number): void {
+  accept(queue: Outcomes, ticket: number): void {
     this.#steps.push(() => queue.accept(ticket))
   }
 
-  release(queue: Queue, ticket: number, options?: ReleaseOptions): void {
+  release(queue: Outcomes, ticket: number, options?: ReleaseOptions): void {
     this.#steps.push(() => queue.release(ticket, options))
   }
 
-  reject(queue: Queue, ticket: number, reason: DeathReason): void {
+  reject(queue: Outcomes, ticket: number, reason: DeathReason): void {
     this.#steps.push(() => queue.reject(ticket, reason))
   }
 
