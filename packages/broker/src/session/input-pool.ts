@@ -1,8 +1,8 @@
 /** Sizes that are kept: the start of a frame, a small one, half a read, a frame of the largest usual size. */
-const SIZES = [256, 4 * 1024, 32 * 1024, 136 * 1024] as const
+const SIZES: readonly number[] = [256, 4 * 1024, 32 * 1024, 136 * 1024]
 
 /** Buffers of each size that are kept for later, about 1 MiB of each and 4 MiB of the largest. */
-const KEPT_MAX = [4096, 256, 32, 32] as const
+const KEPT_MAX: readonly number[] = [4096, 256, 32, 32]
 
 /** Bytes with a view over all of them. */
 export class InputBytes {
@@ -31,7 +31,7 @@ export class InputPool {
 
   /** The caller reads and writes it no more. */
   give(input: InputBytes): void {
-    const at = SIZES.indexOf(input.bytes.length as (typeof SIZES)[number])
+    const at = SIZES.indexOf(input.bytes.length)
     if (at >= 0 && this.#kept[at]!.length < KEPT_MAX[at]!) this.#kept[at]!.push(input)
   }
 }

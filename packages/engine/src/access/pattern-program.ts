@@ -21,7 +21,7 @@ export interface Program {
  * Most steps of a program. With the name lengths of the protocols it bounds one evaluation to well under a
  * million states, the counted repeats of a short pattern included.
  */
-export const PATTERN_STEPS_MAX = 1280
+const PATTERN_STEPS_MAX = 1280
 
 /**
  * Turns syntax into a program, in which a part with a counted repeat is written out as often as it counts.

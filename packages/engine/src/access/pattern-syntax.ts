@@ -22,7 +22,7 @@ export const PATTERN_CHARS_MAX = 1024
 export const PATTERN_DEPTH_MAX = 32
 
 /** Highest number in a counted repetition, `{n}`. */
-export const PATTERN_REPEAT_MAX = 255
+const PATTERN_REPEAT_MAX = 255
 
 const NOTHING: Syntax = { kind: 'nothing' }
 const LAST_CODE_POINT = 0x10ffff

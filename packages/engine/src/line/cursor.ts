@@ -3,7 +3,7 @@ import type { PageList } from './page-list.ts'
 import { SequenceHeap } from './sequence-heap.ts'
 
 /** What {@link Cursor.next} found. */
-export const NOTHING = 0
+const NOTHING = 0
 export const FOUND = 1
 /** The page must come from disk first. */
 export const COLD = 2

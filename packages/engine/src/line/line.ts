@@ -1,4 +1,4 @@
-import { ATTEMPTS_MAX, decodePage, Page, SIZE_MASK, TRANSIENT } from './page.ts'
+import { ATTEMPTS_MAX, decodePage, Page, SIZE_MASK } from './page.ts'
 import { Cursor } from './cursor.ts'
 import { PageList } from './page-list.ts'
 import type { PageStore } from './page-store.ts'

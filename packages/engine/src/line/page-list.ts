@@ -2,7 +2,7 @@ import { Page } from './page.ts'
 
 /** The pages of a line, by sequence number: at least one, and the last one takes new entries. */
 export class PageList {
-  #pages: Page[]
+  readonly #pages: Page[]
   #hint: Page
   tail: Page
 

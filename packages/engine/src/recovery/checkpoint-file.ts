@@ -40,7 +40,7 @@ export interface Checkpoint {
 
 const MAGIC = 'STMC'
 /** Version of the on-disk format as a whole; a directory with a higher one is not touched. */
-export const FORMAT_VERSION = 1
+const FORMAT_VERSION = 1
 const HEADER_BYTES = 16
 const NAME = 'CHECKPOINT'
 const CLEAN = 'CLEAN'

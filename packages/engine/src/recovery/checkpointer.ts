@@ -117,8 +117,8 @@ export class Checkpointer {
         return await write()
       } catch (error) {
         if (!meansFull(error)) throw error
-        const { store, full } = this.#source
-        full()
+        const { store } = this.#source
+        this.#source.full()
         if (store.reserveHeld) {
           await store.releaseReserve()
           continue

@@ -43,7 +43,7 @@ export class Route {
 }
 
 /** Exchange and routing key as a message record holds them. */
-export function encodeAddress(exchange: string, key: string): Uint8Array {
+function encodeAddress(exchange: string, key: string): Uint8Array {
   const exchangeBytes = UTF8.encode(exchange)
   const keyBytes = UTF8.encode(key)
   const bytes = new Uint8Array(2 + exchangeBytes.length + keyBytes.length)
