@@ -31,7 +31,7 @@ export interface RepairReport {
 }
 
 /** Where a repair writes before it changes anything. */
-export const REPAIR_DIRECTORY = 'repaired'
+const REPAIR_DIRECTORY = 'repaired'
 /** In there: everything is written, and the original files may go aside. */
 const READY = 'READY'
 
