@@ -6,6 +6,7 @@ import { connect, createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import amqp from 'amqplib'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { CLI, spawnStathmos, type BrokerProcess } from '../amqp/broker-under-test.ts'
 import { RawClient } from '../amqp/raw-client.ts'
@@ -199,6 +200,51 @@ test('config shows every setting with the place that decided it', async () => {
   expect(stdout).toMatch(/^host +::1 +STATHMOS_HOST$/m)
   expect(stdout).toMatch(/^port-offset +0 +default$/m)
   expect(stdout).not.toContain('hunter2')
+})
+
+test('verify finds a flipped bit, repair keeps the rest, and the broker starts on it', async () => {
+  const broker = await start(dataDir)
+  const client = await amqp.connect(broker.amqp)
+  client.on('error', () => {})
+  const channel = await client.createConfirmChannel()
+  await channel.assertQueue('orders', { durable: true })
+  for (let i = 0; i < 20; i++) {
+    channel.sendToQueue('orders', Buffer.from(`order ${i}`), { persistent: true })
+    await channel.waitForConfirms()
+  }
+  const busy = await run(['verify', dataDir])
+  expect(busy).toMatchObject({ code: 1, stderr: expect.stringContaining(`in use by process ${broker.pid}`) as string })
+  await broker.stop('SIGKILL')
+  expect(await run(['verify', dataDir])).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('everything is as it was written') as string,
+  })
+  const journal = join(dataDir, 'journal')
+  const file = join(
+    journal,
+    readdirSync(journal).find(
+      (name) => name.endsWith('.jnl') && readFileSync(join(journal, name)).includes('order 7'),
+    )!,
+  )
+  const bytes = readFileSync(file)
+  bytes[bytes.indexOf('order 7')]! ^= 1
+  writeFileSync(file, bytes)
+  const refused = await run(['up', '--data-dir', dataDir, '--ports', 'auto'])
+  expect(refused.code).not.toBe(0)
+  expect(refused.stderr).toContain('stathmos repair')
+  expect(await run(['verify', dataDir])).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining(`damaged: ${file}`) as string,
+  })
+  const planned = await run(['repair', dataDir, '--dry-run'])
+  expect(planned.stdout).toContain('nothing was changed')
+  const repaired = await run(['repair', dataDir])
+  expect(repaired).toMatchObject({ code: 0, stdout: expect.stringContaining('dropped') as string })
+  const again = await start(dataDir)
+  const reader = await amqp.connect(again.amqp)
+  const { messageCount } = await (await reader.createChannel()).checkQueue('orders')
+  expect(messageCount).toBe(19)
+  await reader.close()
 })
 
 test('npm start passes its options on, and a signal to npm drains the broker', async () => {

@@ -39,6 +39,23 @@ withSettings(program.command('config'))
     await showConfig(flags)
   })
 
+program
+  .command('verify <data-dir>')
+  .description('check every checksum and reference of a data directory that no broker has open')
+  .action(async (directory: string) => {
+    const { verify } = await import('./verify.ts')
+    await verify(directory)
+  })
+
+program
+  .command('repair <data-dir>')
+  .description('make a damaged data directory start again, and say exactly what was lost')
+  .option('--dry-run', 'only say what would be done')
+  .action(async (directory: string, options: { readonly dryRun?: boolean }) => {
+    const { repair } = await import('./verify.ts')
+    await repair(directory, options)
+  })
+
 // Whoever read our output may have left (`stathmos config | head`); a broker goes on without a reader.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
