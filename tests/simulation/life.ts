@@ -119,7 +119,7 @@ function optionsOf(
   onFatal: (error: Error) => void,
 ): EngineOptions {
   const { clock, random } = simulation
-  const limits = { ...TINY, watchMs: 5000 }
+  const limits = { ...TINY, fileBytes: 4096 * (1 + (simulation.seed % 4)), watchMs: 5000 }
   const options = { dataDir: '/data', files, clock, random, limits, standardExchanges: STANDARD_EXCHANGES, onFatal }
   return openStore === undefined ? options : { ...options, openStore }
 }

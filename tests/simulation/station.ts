@@ -10,7 +10,7 @@ import {
 } from '@stathmos/engine'
 import { bodyOf, type Group, type Ledger, type Place, type Sighting, type Simulation } from '@stathmos/testkit'
 import type { Declarations } from './declarations.ts'
-import { CHURNING, laneOf, queueDefinition, RANKS, WIDE_QUEUES } from './topology.ts'
+import { CHURNING, DELIVERY_LIMIT, laneOf, queueDefinition, RANKS, WIDE_QUEUES } from './topology.ts'
 
 interface Held {
   readonly place: Place
@@ -46,9 +46,7 @@ export class Station {
     const chance = this.#pick(100)
     if (chance < 14) this.#publishWide()
     else if (chance < 24) this.#publishTo('ranked')
-    else if (chance < 29) this.#publishTo('ageing')
-    else if (chance < 34) this.#publishTo('short')
-    else if (chance < 37) this.#publishTo('full')
+    else if (chance < 37) this.#publishTo(['ageing', 'short', 'full', 'limited', 'refusing'][this.#pick(5)]!)
     else if (chance < 41) this.#publishLater()
     else if (chance < 44) this.#publishTo(CHURNING[this.#pick(CHURNING.length)]!)
     else if (chance < 47) this.#publishShort()
@@ -117,10 +115,11 @@ export class Station {
   #publish(exchange: string, key: string, queues: readonly string[], delayMs = 0, draft = this.#draft()): void {
     draft.delayMs = delayMs
     const position = this.#vhost.publish(this.#vhost.route(exchange, key)!, draft)
-    if (position === REJECTED) return
+    // A queue that refuses a message may make a dead letter of it, which nobody is told about.
+    if (position === REJECTED && key !== 'refusing') return
     const group = this.#ledger.group()
     this.#stored(group, draft, queues)
-    this.#await(group, position)
+    if (position !== REJECTED) this.#await(group, position)
   }
 
   #transact(): void {
@@ -244,7 +243,9 @@ export class Station {
       const failed = this.#pick(2) === 0
       const delayMs = how === 9 ? 1 + this.#pick(100) : 0
       queue.release(ticket, { failed, delayMs })
-      this.#ledger.release(place, { failed, postponed: delayMs > 0 })
+      const givenUp = failed && queue.name === 'limited' && place.failedMax >= DELIVERY_LIMIT
+      if (givenUp) this.#ledger.reject(place)
+      else this.#ledger.release(place, { failed, postponed: delayMs > 0 })
     }
     consumer?.grant(1)
   }

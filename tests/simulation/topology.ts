@@ -9,6 +9,9 @@ interface QueuePlan {
 const DURABLE: QueueNature = { durable: true, deadLettersTo: null }
 const DYING: QueueNature = { durable: true, deadLettersTo: 'dead' }
 
+/** Failed attempts that a message of the queue `limited` survives. */
+export const DELIVERY_LIMIT = 2
+
 /** One queue for every way in which a message can come and go. */
 const QUEUES: Readonly<Record<string, QueuePlan>> = {
   plain: { nature: DURABLE },
@@ -18,6 +21,8 @@ const QUEUES: Readonly<Record<string, QueuePlan>> = {
   ageing: { nature: DYING, settings: { messageTtlMs: 60 } },
   short: { nature: DYING, settings: { lengthMax: 4 } },
   'short-too': { nature: DYING, settings: { lengthMax: 3 } },
+  limited: { nature: DYING, settings: { deliveryLimit: DELIVERY_LIMIT } },
+  refusing: { nature: DYING, settings: { lengthMax: 4, overflow: 'reject-dead-letter' } },
   full: { nature: DURABLE, settings: { lengthMax: 6, overflow: 'reject' } },
   later: { nature: { ...DURABLE, unordered: true } },
   dead: { nature: { ...DURABLE, unordered: true } },
