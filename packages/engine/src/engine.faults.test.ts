@@ -93,14 +93,17 @@ test('a message is delivered only when it is on disk, also while frames follow o
 })
 
 test('an index file stays as long as the checkpoint on disk names it', async () => {
-  for (let steps = 1; steps < 200; steps++) {
+  for (let moment = 1; moment < 150; moment++) {
     const world = await EngineWorld.open({ limits: TINY, slowDisk: true })
     const queue = world.queue('q')
-    for (let i = 0; i < 40; i++) world.publish('q', `${i} ${'.'.repeat(100)}`)
-    for (let i = 0; i < steps; i++) await world.simulation.step()
+    for (let i = 0; i < moment; i++) {
+      world.publish('q', `${i} ${'.'.repeat(100)}`)
+      await world.simulation.step()
+      await world.simulation.step()
+    }
     // Everything that a checkpoint under way is writing down dies before it is done.
     queue.purge()
-    for (let i = 0; i < 20; i++) await world.simulation.step()
+    await world.simulation.elapse(8)
     await world.kill()
     expect(world.engine.recovery.fresh).toBe(false)
   }
