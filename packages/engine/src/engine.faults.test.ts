@@ -39,8 +39,10 @@ test('a dead letter has the bytes of its original, wherever that was read from',
   const world = await EngineWorld.open({ limits: TINY })
   const queue = world.queue('q', { deadLetterExchange: '', deadLetterKey: 'dead' })
   const dead = world.queue('dead')
-  for (let i = 0; i < 60; i++) world.publish('q', `number ${i} ${'.'.repeat(i)}`)
-  await world.settle()
+  for (let i = 0; i < 60; i++) {
+    world.publish('q', `number ${i} ${'.'.repeat(i)}`)
+    await world.settle()
+  }
   await world.kill()
   const again = world.vhost.queue(queue.name)!
   for (let i = 0; i < 60; i++) again.reject((await world.get(again))!.ticket, 'rejected')
@@ -53,8 +55,10 @@ test('an answer to a rejection waits for a dead letter whose original must be re
   const world = await EngineWorld.open({ limits: TINY, slowDisk: true })
   const queue = world.queue('q', { deadLetterExchange: '', deadLetterKey: 'dead' })
   world.queue('dead')
-  for (let i = 0; i < 60; i++) world.publish('q', `number ${i} ${'.'.repeat(100)}`)
-  await world.settle()
+  for (let i = 0; i < 60; i++) {
+    world.publish('q', `number ${i} ${'.'.repeat(100)}`)
+    await world.settle()
+  }
   const { ticket } = (await world.get(queue))!
   // The others push the first one out of memory.
   for (let i = 0; i < 59; i++) await world.get(queue)
