@@ -1,3 +1,4 @@
+import amqp from 'amqplib'
 import { expect, test } from 'vitest'
 import { brokerUnderTest, onlyOnStathmos } from '../amqp/broker-under-test.ts'
 import { encodeMethod, encodeTable, frame } from '../amqp/codec.ts'
@@ -286,4 +287,12 @@ test('the broken connection of one client touches no other [AMQP 1.5.2]', async 
 test('connection.close is answered with close-ok [AMQP connection.close]', async () => {
   const client = await world.raw()
   await client.call(0, 'connection.close', { replyCode: 200, replyText: 'done' })
+})
+
+test('a renewed secret is taken, and the connection goes on [RabbitMQ connection.update-secret]', async () => {
+  const connection = await amqp.connect(broker.url)
+  world.defer(() => void connection.close())
+  await connection.updateSecret(Buffer.from('another'), 'the token expires')
+  const channel = await connection.createChannel()
+  await channel.close()
 })

@@ -370,7 +370,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
       return
     }
     if (this.#phase === 'negotiating') return this.#negotiation.method(method)
-    if (method.name === 'connection.update-secret') return updateSecret(this, method)
+    if (method.name === 'connection.update-secret') return updateSecret(this)
     throw new Refusal(REPLY.commandInvalid, `'${method.name}' is not for the broker, or not on channel 0`)
   }
 
