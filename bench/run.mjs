@@ -98,7 +98,11 @@ async function measure(question, name) {
   }
 }
 
-const report = { at: new Date().toISOString(), machine: machine(), runs: Number(values.runs), questions: {} }
+const dir = fileURLToPath(new URL('results/', import.meta.url))
+mkdirSync(dir, { recursive: true })
+const startedAt = new Date().toISOString()
+const file = values.out ?? `${dir}${startedAt.slice(0, 19).replaceAll(':', '')}.json`
+const report = { at: startedAt, machine: machine(), runs: Number(values.runs), questions: {} }
 for (const question of questions) {
   const results = {}
   for (const name of brokers) {
@@ -116,11 +120,9 @@ for (const question of questions) {
     console.error(`  ${question.name} ${name}: ${JSON.stringify(results[name].median)}`)
   }
   report.questions[question.name] = { title: question.title, target: question.target, brokers: results }
+  // After every question: what is measured is kept, whatever happens to the rest.
+  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`)
 }
 
-const dir = fileURLToPath(new URL('results/', import.meta.url))
-mkdirSync(dir, { recursive: true })
-const file = values.out ?? `${dir}${report.at.slice(0, 19).replaceAll(':', '')}.json`
-writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`)
 printTable(report)
 console.log(`\n${file}`)

@@ -1,7 +1,7 @@
 // RabbitMQ as Debian installs it, run by hand from a directory of its own: no service, no fixed port, nothing beyond
 // loopback. The benchmark measures it beside Stathmos, and the conformance suite takes it as the oracle:
 //   node bench/peers/rabbitmq.mjs [port]   prints the AMQP URL and runs until it is interrupted
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -62,6 +62,9 @@ export async function startRabbitmq(options = {}) {
     ERL_EPMD_PORT: String(epmdPort),
     ERL_EPMD_ADDRESS: '127.0.0.1',
   }
+  // The name service in the foreground: one that the node starts by itself outlives it.
+  const epmd = spawn('epmd', ['-port', String(epmdPort), '-address', '127.0.0.1'], { env, stdio: 'ignore' })
+  epmd.once('error', () => {})
   const began = performance.now()
   const child = spawn(join(home, 'sbin/rabbitmq-server'), [], { env, stdio: 'ignore', detached: true })
   const exited = new Promise((resolve) => child.once('exit', resolve))
@@ -75,7 +78,6 @@ export async function startRabbitmq(options = {}) {
   )
   const readyMs = performance.now() - began
   const tree = () => [child.pid, ...childrenOf(child.pid)]
-  const epmd = () => spawnSync(join('/usr/bin', 'epmd'), ['-port', String(epmdPort), '-kill'], { env, stdio: 'ignore' })
   return {
     name: 'rabbitmq',
     version: rabbitmqVersion(),
@@ -88,13 +90,13 @@ export async function startRabbitmq(options = {}) {
     async stop({ keep = false } = {}) {
       for (const pid of tree().reverse()) signal(pid, 'SIGTERM')
       await exited
-      epmd()
+      epmd.kill()
       if (!keep) rmSync(dir, { recursive: true, force: true })
     },
     async kill({ keep = true } = {}) {
       for (const pid of tree()) signal(pid, 'SIGKILL')
       await exited
-      epmd()
+      epmd.kill()
       if (!keep) rmSync(dir, { recursive: true, force: true })
     },
   }

@@ -15,7 +15,7 @@ export function machine() {
 }
 
 function fileSystem() {
-  return execFileSync('stat', ['-f', '-c', '%T', tmpdir()], { encoding: 'utf8' }).trim()
+  return execFileSync('df', ['--output=fstype', tmpdir()], { encoding: 'utf8' }).trim().split('\n').at(-1)
 }
 
 function commit() {
