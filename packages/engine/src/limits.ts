@@ -18,8 +18,11 @@ export interface Limits extends FrameStoreLimits {
 
 export const LIMITS: Limits = {
   ...FRAME_STORE_LIMITS,
-  /** Recent frames in memory: consumers that keep up within so many bytes never touch the disk. */
-  ringBytes: 32 * 1024 * 1024,
+  /**
+   * Recent frames in memory: consumers that keep up within so many bytes never touch the disk. A tenth of a second at
+   * full speed; twice as much is no faster and costs its size in resident memory.
+   */
+  ringBytes: 16 * 1024 * 1024,
   /** Blocks read back for consumers that lag, all of them together. */
   coldBytes: 32 * 1024 * 1024,
   /** Entries of an index page: the unit in which the index of a long queue leaves memory, some 50 KiB. */
