@@ -250,7 +250,7 @@ export class Line {
       throw error
     }
     if (page.stored !== stored) return
-    decodePage(bytes, page)
+    decodePage(bytes, page, this.id)
     const { late, lateAttempts } = page
     page.late = page.lateAttempts = null
     if (late !== null) {

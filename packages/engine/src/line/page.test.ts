@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { CorruptionError } from '../storage/storage-errors.ts'
 import { decodePage, encodePage, Page, TRANSIENT } from './page.ts'
 
 interface Row {
@@ -38,16 +39,16 @@ function pageOf(entries: readonly Row[], base = 0): Page {
 
 test('a page that was written and read back is what it was', () => {
   fc.assert(
-    fc.property(rows, fc.nat({ max: 2 ** 45 }), (entries, base) => {
+    fc.property(rows, fc.nat({ max: 2 ** 45 }), fc.nat({ max: 2 ** 32 - 1 }), (entries, base, line) => {
       const page = pageOf(entries, base)
-      const bytes = encodePage(page)
+      const bytes = encodePage(page, line)
       const again = new Page(base)
       again.count = page.count
       again.resident = false
       // Whatever lies before and behind it in the file.
       const file = new Uint8Array(bytes.length + 7)
       file.set(bytes, 3)
-      decodePage(file.subarray(3, 3 + bytes.length), again)
+      decodePage(file.subarray(3, 3 + bytes.length), again, line)
       for (const [i, { position, size, transient, at, attempts, target, settled }] of entries.entries()) {
         expect(again.positions[i]).toBe(position)
         expect(again.sizes[i]).toBe(transient ? (size | TRANSIENT) >>> 0 : size)
@@ -60,6 +61,25 @@ test('a page that was written and read back is what it was', () => {
       expect(again.resident).toBe(true)
     }),
   )
+})
+
+test('a page that belongs to another line, or has other entries, is not taken for the one that was asked for', () => {
+  const entry = { position: 9, size: 5, transient: false, at: 0, attempts: 0, target: 0, settled: false }
+  const bytes = encodePage(pageOf([entry, entry], 40), 7)
+  const asked = (line: number, base: number, count: number) => () => {
+    const page = new Page(base)
+    page.count = count
+    decodePage(bytes, page, line)
+  }
+  expect(asked(8, 40, 2)).toThrow('should have entries 40 to 42 of line 8, and has 40 to 42 of line 7')
+  for (const [line, base, count] of [
+    [8, 40, 2],
+    [7, 41, 2],
+    [7, 40, 1],
+  ] as const) {
+    expect(asked(line, base, count)).toThrow(CorruptionError)
+  }
+  expect(asked(7, 40, 2)).not.toThrow()
 })
 
 test('a page knows the earliest moment of what waits, and that of all that is not settled', () => {

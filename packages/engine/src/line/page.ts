@@ -1,3 +1,5 @@
+import { CorruptionError } from '../storage/storage-errors.ts'
+
 /** Entries a new page has room for: most queues are short, and a page grows by doubling. */
 const FIRST_CAPACITY = 16
 
@@ -175,10 +177,23 @@ function copied<A extends Float64Array | Uint32Array | Uint16Array>(into: A, fro
 const HAS_ATS = 1
 const HAS_ATTEMPTS = 2
 const HAS_TARGETS = 4
-const PAGE_HEADER_BYTES = 16
+export const PAGE_HEADER_BYTES = 24
 
-/** The columns as bytes (FORMAT.md, "Index pages"): header, positions, sizes, settled bits, then what is there of the rest. */
-export function encodePage(page: Page): Uint8Array {
+/** Which entries a stored page tells of. */
+export interface PageName {
+  readonly line: number
+  readonly base: number
+  readonly count: number
+}
+
+/** Reads the name out of at least {@link PAGE_HEADER_BYTES} of a page. */
+export function pageName(bytes: Uint8Array): PageName {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  return { base: view.getFloat64(0, true), count: view.getUint32(8, true), line: view.getUint32(16, true) }
+}
+
+/** A page of `line` as bytes (FORMAT.md, "Index pages"): header, positions, sizes, settled bits, then what is there of the rest. */
+export function encodePage(page: Page, line: number): Uint8Array {
   const { count } = page
   const words = (count + 31) >> 5
   const flags =
@@ -197,6 +212,7 @@ export function encodePage(page: Page): Uint8Array {
   view.setFloat64(0, page.base, true)
   view.setUint32(8, count, true)
   view.setUint32(12, flags, true)
+  view.setUint32(16, line, true)
   let at = PAGE_HEADER_BYTES
   const put = (column: Float64Array | Uint32Array | Uint16Array, entries: number): void => {
     const part = new Uint8Array(column.buffer, column.byteOffset, entries * column.BYTES_PER_ELEMENT)
@@ -212,11 +228,20 @@ export function encodePage(page: Page): Uint8Array {
   return bytes
 }
 
-/** Puts the columns back into a page that holds its summary. */
-export function decodePage(bytes: Uint8Array, into: Page): void {
+/**
+ * Puts the columns back into a page of `line` that holds its summary.
+ * @throws CorruptionError when the bytes are those of another page: a checksum cannot tell
+ */
+export function decodePage(bytes: Uint8Array, into: Page, line: number): void {
+  const { line: owner, base, count } = pageName(bytes)
+  if (owner !== line || base !== into.base || count !== into.count) {
+    const wanted = `entries ${into.base} to ${into.end} of line ${line}`
+    throw new CorruptionError(
+      `an index page should have ${wanted}, and has ${base} to ${base + count} of line ${owner}`,
+    )
+  }
   const own = bytes.slice()
   const view = new DataView(own.buffer)
-  const count = view.getUint32(8, true)
   const flags = view.getUint32(12, true)
   const words = (count + 31) >> 5
   let at = PAGE_HEADER_BYTES

@@ -133,16 +133,16 @@ export class Checkpointer {
     const pages: PageRow[] = []
     for (const page of line.pages) {
       if (page.live === 0) continue
-      if (page.dirty) this.#store(page)
+      if (page.dirty) this.#store(page, line.id)
       pages.push(pageRow(page))
     }
     return { id: line.id, nextSeq: line.nextSeq, suspect: line.suspect, pages }
   }
 
-  #store(page: Page): void {
+  #store(page: Page, line: number): void {
     const { shard, store } = this.#source
     if (page.stored !== null) shard.pages.drop(page.stored)
-    page.stored = shard.pages.add(encodePage(page))
+    page.stored = shard.pages.add(encodePage(page, line))
     page.dirty = false
     const holds: number[] = []
     let end = -1

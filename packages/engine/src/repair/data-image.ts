@@ -128,19 +128,13 @@ class Reader {
       this.#problems.push({ file: path, offset, what: `index page of line ${line.id}: ${what}` })
       line.lost(row.base, row.base + row.count)
     }
-    let bytes: Uint8Array
+    const page = new Page(row.base)
+    page.count = row.count
     try {
-      bytes = await store.read({ file, offset, length })
+      decodePage(await store.read({ file, offset, length }), page, line.id)
     } catch (error) {
       return problem(error instanceof Error ? error.message : String(error))
     }
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-    if (view.getFloat64(0, true) !== row.base || view.getUint32(8, true) !== row.count) {
-      return problem('it is not the page that the checkpoint names')
-    }
-    const page = new Page(row.base)
-    page.count = row.count
-    decodePage(bytes, page)
     let live = 0
     for (let i = 0; i < page.count; i++) if (!page.isSettled(i)) live++
     page.live = live
