@@ -123,3 +123,22 @@ test('a directory whose repair was interrupted is refused', async () => {
   const opening = openEngine({ dataDir: '/data', files, clock: world.simulation.clock })
   await expect(world.simulation.finish(opening)).rejects.toThrow(/stathmos repair/)
 })
+
+test('a disk that fails while the reserve is taken again stops the broker', async () => {
+  const failures: Error[] = []
+  const world = await EngineWorld.open({
+    limits: { reserveBytes: 1000 },
+    onFatal: (error) => failures.push(error),
+    disk: {
+      beforeCall: (_, name, path) => {
+        if (name === 'open' && path.endsWith('/reserve')) throw Object.assign(new Error('EIO'), { code: 'EIO' })
+      },
+    },
+  })
+  await world.simulation.elapse(world.engine.limits.watchMs)
+  expect(failures).toEqual([])
+  world.engine.flow.diskFull(true)
+  await world.simulation.elapse(world.engine.limits.watchMs)
+  expect(failures).toMatchObject([{ code: 'EIO' }])
+  await world.close()
+})

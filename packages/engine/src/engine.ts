@@ -184,6 +184,7 @@ export class Engine {
       residentBytes: options.residentBytes ?? (() => 0),
       restoreReserve: () => store.restoreReserve(),
       makeRoom: () => this.#checkpointer.makeRoom(),
+      fail: (error) => shard.fail(error),
     })
     shard.onFail = (error) => this.#fail(error)
   }

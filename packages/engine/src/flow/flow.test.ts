@@ -4,7 +4,8 @@ import { type BlockReason, Flow } from './flow.ts'
 
 function world() {
   const simulation = simulate({ seed: 1 })
-  const machine = { free: 1000, resident: 0, reserve: true, broken: false, cleared: 0 }
+  const machine = { free: 1000, resident: 0, reserve: true as boolean | Error, asked: 0, broken: false, cleared: 0 }
+  const failures: unknown[] = []
   const flow = new Flow({
     clock: simulation.clock,
     watchMs: 100,
@@ -12,13 +13,18 @@ function world() {
     memoryMax: 2000,
     freeBytes: () => (machine.broken ? Promise.reject(new Error('EIO')) : Promise.resolve(machine.free)),
     residentBytes: () => machine.resident,
-    restoreReserve: () => Promise.resolve(machine.reserve),
+    restoreReserve: async () => {
+      machine.asked++
+      if (machine.reserve instanceof Error) throw machine.reserve
+      return machine.reserve
+    },
     makeRoom: () => void machine.cleared++,
+    fail: (error) => void failures.push(error),
   })
   const changes: (BlockReason | null)[] = []
   const stop = flow.onChange((blocked) => changes.push(blocked))
   flow.start()
-  return { simulation, machine, flow, changes, stop }
+  return { simulation, machine, flow, changes, failures, stop }
 }
 
 test('publishers are blocked while the disk is low, told of each change once, and room is asked for', async () => {
@@ -61,10 +67,21 @@ test('after a full disk publishers wait until there is room and the reserve is b
 })
 
 test('a file system that does not answer blocks nobody', async () => {
-  const { simulation, machine, flow } = world()
+  const { simulation, machine, flow, failures } = world()
   machine.broken = true
   await simulation.elapse(300)
   expect(flow.blocked).toBeNull()
+  expect(failures).toEqual([])
+})
+
+test('a disk that fails while the reserve is taken again is reported once, and publishers stay blocked', async () => {
+  const { simulation, machine, flow, failures } = world()
+  machine.reserve = new Error('EIO')
+  flow.diskFull(true)
+  await simulation.elapse(500)
+  expect(failures).toEqual([machine.reserve])
+  expect(machine.asked).toBe(1)
+  expect(flow.blocked).toBe('disk')
 })
 
 test('who has stopped listening hears nothing, and a closed flow looks no more', async () => {

@@ -14,6 +14,8 @@ export interface FlowSource {
   restoreReserve(): Promise<boolean>
   /** Gives up whatever on the disk is no longer needed. */
   makeRoom(): void
+  /** The disk refused for another reason than room. No more is asked of it. */
+  fail(error: unknown): void
 }
 
 /**
@@ -61,18 +63,18 @@ export class Flow {
   }
 
   async #watch(): Promise<void> {
-    const { diskFreeMin, memoryMax } = this.#source
+    // A file system that does not say what is free is no reason to block: the next write will tell.
+    const free = await this.#source.freeBytes().catch(() => Number.POSITIVE_INFINITY)
+    this.#diskLow = free < this.#source.diskFreeMin
     try {
-      const free = await this.#source.freeBytes()
-      this.#diskLow = free < diskFreeMin
       // The reserve was given up; it must be back before anybody may fill the disk again.
       if (this.#full && !this.#diskLow && (await this.#source.restoreReserve())) this.#full = false
       if (this.#full || this.#diskLow) this.#source.makeRoom()
-    } catch {
-      // A file system that does not answer is no reason to block: the next write will tell.
-      this.#diskLow = false
+    } catch (error) {
+      this.#source.fail(error)
+      return
     }
-    this.#memoryHigh = this.#source.residentBytes() > memoryMax
+    this.#memoryHigh = this.#source.residentBytes() > this.#source.memoryMax
     if (this.#closed) return
     this.#update()
     this.start()

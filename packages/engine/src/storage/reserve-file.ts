@@ -34,7 +34,7 @@ export class ReserveFile {
     if (await this.#isWhole()) return (this.held = true)
     await this.#files.remove(this.#path)
     // As much must stay free: filling the disk to the brim would refuse the frames that the reserve is for.
-    if ((await this.#files.freeBytes(this.#directory)) < 2 * this.#bytes) return false
+    if ((await this.#freeBytes()) < 2 * this.#bytes) return false
     try {
       await this.#fill()
       this.held = true
@@ -48,6 +48,11 @@ export class ReserveFile {
   async release(): Promise<void> {
     await this.#files.remove(this.#path)
     this.held = false
+  }
+
+  /** A file system that does not say has no room: it may answer the next time. */
+  #freeBytes(): Promise<number> {
+    return this.#files.freeBytes(this.#directory).catch(() => 0)
   }
 
   async #isWhole(): Promise<boolean> {
