@@ -88,6 +88,40 @@ describe('a sound history', () => {
   })
 })
 
+describe('a broker whose power was cut', () => {
+  const off = { kind: 'power-off' }
+  const on = { kind: 'power-on' }
+
+  test('is not believed until it is dead: nobody would have heard it', () => {
+    const events = [
+      ...['1', '2'].flatMap((id) => [publish(id), confirm(id)]),
+      publish('3'),
+      off,
+      confirm('3'),
+      deliver('3'),
+      settle('3'),
+      { kind: 'declared', name: 'new' },
+      on,
+      again('1'),
+      again('2'),
+      settle('1'),
+      settle('2'),
+      { kind: 'seen', name: 'new', exists: false },
+    ]
+    expect(verdict(events)).toEqual([])
+  })
+
+  test('owes what it said before [I1]', () => {
+    const events = [publish('1'), confirm('1'), off, on]
+    expect(verdict(events)).toEqual([expect.stringMatching(/^I1: 1 was confirmed/)])
+  })
+
+  test('owes a message again that it had confirmed, whatever was settled when it was dead [I1]', () => {
+    const events = [publish('1'), confirm('1'), off, deliver('1'), settle('1'), on]
+    expect(verdict(events)).toEqual([expect.stringMatching(/^I1: 1 was confirmed/)])
+  })
+})
+
 describe('the checker finds', () => {
   test('a confirmed message that never comes [I1]', () => {
     expect(verdict([publish('1'), confirm('1')])).toEqual([expect.stringMatching(/^I1: 1 was confirmed/)])

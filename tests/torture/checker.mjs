@@ -14,7 +14,8 @@ import { readLedgers } from './ledger.mjs'
 import { DEAD_LETTERS, ORDERED } from './topology.mjs'
 
 /** Finds every broken promise in a history that is sorted by time. */
-export function audit(events, topology = {}) {
+export function audit(ledgers, topology = {}) {
+  const events = withoutTheDead(ledgers)
   const history = gather(events)
   const ordered = new Set(topology.ordered ?? ORDERED)
   const violations = [
@@ -27,6 +28,40 @@ export function audit(events, topology = {}) {
     ...declarations(events),
   ]
   return { violations, counts: countsOf(events, history) }
+}
+
+/** What a client heard from the broker. Everything else it did itself. */
+const HEARD = new Set([
+  'confirm',
+  'refuse',
+  'deliver',
+  'committed',
+  'rolled-back',
+  'declared',
+  'deleted',
+  'purged',
+  'seen',
+  'drained',
+])
+
+/**
+ * Leaves out what a broker said between the cut of its power and its end: a machine without power says nothing. What
+ * the clients did in that time stays, for it may have had an effect, but for the settlement of what was said then.
+ */
+function withoutTheDead(events) {
+  let off = false
+  const unheard = new Set()
+  return events.filter((event) => {
+    if (event.kind === 'power-off') off = true
+    if (event.kind === 'power-on') {
+      off = false
+      unheard.clear()
+    }
+    if (!off) return true
+    if (event.kind === 'deliver') unheard.add(placeOf(event.queue, event.id))
+    if (event.kind === 'settle') return !unheard.has(placeOf(event.queue, event.id))
+    return !HEARD.has(event.kind)
+  })
 }
 
 /** Everything about one message in one queue. */

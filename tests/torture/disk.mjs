@@ -14,8 +14,10 @@ const NO_LOG_FLUSH = 2
 /** The file is sparse: it takes what is written, not this. */
 const IMAGE_BYTES = 8 * 1024 ** 3
 const SCRIPT = `
-import fcntl, os, struct, sys
-fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), ${SHUTDOWN}, struct.pack('I', ${NO_LOG_FLUSH}))
+import fcntl, os, struct, sys, time
+disk = os.open(sys.argv[1], os.O_RDONLY)
+print(time.monotonic_ns(), flush=True)
+fcntl.ioctl(disk, ${SHUTDOWN}, struct.pack('I', ${NO_LOG_FLUSH}))
 `
 
 export class Disk {
@@ -35,9 +37,17 @@ export class Disk {
     run('mount', ['-o', 'loop', this.#image, this.mountPoint])
   }
 
-  /** From here on every write fails, and what was not synced is lost. */
+  /**
+   * From here on every write fails, and what was not synced is lost.
+   *
+   * A sync that is under way at this moment may return success with nothing of it on disk: seen in 9 of 60 cuts under a
+   * bare loop of write and fdatasync, and always the one that was under way. Where the power really fails nobody would
+   * hear of that success, so nobody may believe it here.
+   *
+   * @returns the last moment of which that cannot be said, in ns of the monotonic clock
+   */
   cutPower() {
-    run('python3', ['-c', SCRIPT, this.mountPoint])
+    return Number(run('python3', ['-c', SCRIPT, this.mountPoint]))
   }
 
   /** The processes that used it must be gone; the kernel may take a moment to notice. */
@@ -73,5 +83,5 @@ export async function whyNoPowerCut() {
 }
 
 function run(command, args) {
-  execFileSync(command, args, { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' })
+  return execFileSync(command, args, { stdio: ['ignore', 'pipe', 'pipe'], encoding: 'utf8' })
 }

@@ -58,7 +58,7 @@ export async function torture(options) {
   let passed = false
   try {
     for (let cycle = 1; cycle <= cycles; cycle++) {
-      if (random() < KILLED_START_SHARE) await interruptedStart(place, random() * 150)
+      if (random() < KILLED_START_SHARE) await interruptedStart(place, random() * 150, own)
       const running = await start(place)
       restarts.push(running.readyMs)
       await declare(running.url, own, cycle === 1)
@@ -70,7 +70,7 @@ export async function torture(options) {
       )
       const { min, max } = random() < LONGER_LIFE_SHARE ? LONGER_LIFE_MS : FAULT_AFTER_MS
       await sleep(min + random() * (max - min))
-      await strike(place, running)
+      await strike(place, running, own)
       for (const ending of await Promise.all(
         workers.map((worker) => within(worker.halt(), () => `${worker.name} does not halt`)),
       )) {
@@ -110,21 +110,26 @@ async function start(place, onSpawn) {
   return place.running
 }
 
-async function strike(place, running) {
-  place.disk?.cutPower()
+async function strike(place, running, ledger) {
+  cutPower(place, ledger)
   await running.kill({ keep: true })
   place.running = null
-  await restorePower(place)
+  await restorePower(place, ledger)
 }
 
-async function restorePower({ disk }) {
+function cutPower({ disk }, ledger) {
+  if (disk !== null) ledger.write('power-off', { at: disk.cutPower() })
+}
+
+async function restorePower({ disk }, ledger) {
   if (disk === null) return
   await disk.unmount()
   disk.mount()
+  ledger.write('power-on', {})
 }
 
 /** A start that is ended before, or just after, the broker is ready. */
-async function interruptedStart(place, afterMs) {
+async function interruptedStart(place, afterMs, ledger) {
   if (place.broker !== 'stathmos') return
   let child
   const ready = start(place, (spawned) => (child = spawned)).then(
@@ -133,12 +138,12 @@ async function interruptedStart(place, afterMs) {
   )
   const exited = new Promise((resolve) => child.once('exit', resolve))
   await sleep(afterMs)
-  place.disk?.cutPower()
+  cutPower(place, ledger)
   child.kill('SIGKILL')
   await exited
   await ready
   place.running = null
-  await restorePower(place)
+  await restorePower(place, ledger)
 }
 
 /** Declares what the clients use, after looking whether what was declared before is still there. */
