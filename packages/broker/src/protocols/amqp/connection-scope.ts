@@ -44,7 +44,10 @@ export interface ConnectionScope {
   admits(): boolean
   /** The channel has published something in this turn that must be confirmed. */
   owes(owing: Owing): void
-  /** Called after deliveries: pauses all consumers when the socket takes less than they give. */
+  /**
+   * Called after deliveries and answers: pauses all consumers when the socket takes less than they give, and handles
+   * nothing more of a client that asks and does not read what it is told.
+   */
   watchBacklog(): void
   /** Frees the number after channel.close-ok. */
   channelGone(number: number): void

@@ -70,6 +70,8 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
   readonly #toTell: Owing[] = []
   readonly #gate: Gate
   #congested = false
+  /** Goes on with the peer's frames once it has read our answers; null: it need not. */
+  #hearAgain: (() => void) | null = null
   #writesSeen = 0
   #ownsResources = false
   #methodId = 0
@@ -131,6 +133,9 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     if (!this.#congested) return
     this.#congested = false
     for (const channel of this.#channels) channel?.deliveries.resume()
+    const hearAgain = this.#hearAgain
+    this.#hearAgain = null
+    hearAgain?.()
   }
 
   disconnected(): void {
@@ -169,8 +174,9 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
       throw new Refusal(REPLY.channelError, 'no channel before connection.open')
     }
     const channel = this.#channels[number]
-    if (channel !== undefined) return channel.frame(scan, bytes, view, end)
-    this.#openChannel(scan, bytes, view)
+    if (channel === undefined) this.#openChannel(scan, bytes, view)
+    else if (!channel.frame(scan, bytes, view, end)) return false
+    this.watchBacklog()
     return true
   }
 
@@ -262,6 +268,11 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     }
   }
 
+  beforeGoodbye(then: () => void): void {
+    if (this.context.world.engine.flow.blocked === null) this.whenDurable(then)
+    else then()
+  }
+
   whenDurable(then: () => void): void {
     const done = this.hold()
     this.context.world.engine.durably().then(
@@ -288,9 +299,15 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
   watchBacklog(): void {
     if (this.output.writes === this.#writesSeen) return
     this.#writesSeen = this.output.writes
-    if (this.#congested || this.transport.backlog < this.context.world.limits.backlogBytesHigh) return
-    this.#congested = true
-    for (const channel of this.#channels) channel?.deliveries.pause()
+    const { backlog } = this.transport
+    const { backlogBytesHigh, messageBytesMax } = this.context.world.limits
+    if (backlog < backlogBytesHigh) return
+    if (!this.#congested) {
+      this.#congested = true
+      for (const channel of this.#channels) channel?.deliveries.pause()
+    }
+    // Deliveries alone never leave so much: these are answers. Below, a client that reads only once it has sent goes on.
+    if (backlog >= backlogBytesHigh + messageBytesMax) this.#hearAgain ??= this.hold()
   }
 
   channelGone(number: number): void {
@@ -362,8 +379,10 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     this.#methodId = METHOD_ID[method.name]
     if (method.name === 'connection.close') {
       this.#release(false)
-      this.send(0, { name: 'connection.close-ok' })
-      return this.finish()
+      return this.beforeGoodbye(() => {
+        this.send(0, { name: 'connection.close-ok' })
+        this.finish()
+      })
     }
     if (this.#phase === 'closing') {
       if (method.name === 'connection.close-ok') this.finish()

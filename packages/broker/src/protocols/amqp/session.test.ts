@@ -718,6 +718,45 @@ test('a consumer whose socket is stuck pauses, and goes on when it drains', asyn
   expect(queue.ready).toBe(0)
 })
 
+test('a client that asks and does not read the answers is not heard until it has read them', async () => {
+  const { client, engine } = await setting()
+  const asker = await (await client().open()).declare('q')
+  asker.publish(1, { routingKey: 'q' }, new Uint8Array(100_000))
+  await asker.methods()
+  asker.wire.stick()
+  for (let i = 0; i < 300; i++) {
+    asker.send(1, { name: 'basic.get', queue: 'q', noAck: false })
+    asker.send(1, { name: 'basic.nack', deliveryTag: 0, multiple: true, requeue: true })
+  }
+  await asker.clock.settle()
+  const { backlogBytesHigh, messageBytesMax } = SESSION_LIMITS
+  expect(asker.wire.backlog).toBeLessThan(backlogBytesHigh + messageBytesMax + 1024 * 1024)
+  expect(asker.wire.paused).toBe(true)
+  const answers = async (): Promise<number> =>
+    (await asker.methods()).filter((method) => method.name === 'basic.get-ok').length
+  let answered = 0
+  for (let i = 0; i < 5; i++) {
+    asker.wire.unstick()
+    answered += await answers()
+    asker.wire.stick()
+  }
+  expect(answered).toBe(300)
+  expect(engine.vhost('/')!.queue('q')!.ready).toBe(1)
+})
+
+test('returns that a publisher does not read stop it from publishing', async () => {
+  const { client } = await setting()
+  const publisher = await client().open()
+  publisher.wire.stick()
+  for (let i = 0; i < 300; i++) {
+    publisher.publish(1, { routingKey: 'nowhere', mandatory: true }, new Uint8Array(100_000))
+  }
+  await publisher.clock.settle()
+  const { backlogBytesHigh, messageBytesMax } = SESSION_LIMITS
+  expect(publisher.wire.backlog).toBeLessThan(backlogBytesHigh + messageBytesMax + 1024 * 1024)
+  expect(publisher.wire.paused).toBe(true)
+})
+
 test('a delivery that nobody settles goes back to its queue, and the late ack does no harm [consumer timeout]', async () => {
   const { client, clock, engine } = await setting()
   const args = new Map<string, Field>([['x-consumer-timeout', { type: 'I', value: 1000 }]])
