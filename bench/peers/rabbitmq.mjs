@@ -113,6 +113,6 @@ function signal(pid, name) {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const node = await startRabbitmq(process.argv[2] === undefined ? {} : { port: Number(process.argv[2]) })
   console.log(node.url)
-  for (const name of ['SIGINT', 'SIGTERM']) process.once(name, () => node.stop().then(() => process.exit(0)))
+  for (const name of ['SIGINT', 'SIGTERM']) process.once(name, () => void node.stop().then(() => process.exit(0)))
   setInterval(() => {}, 60_000)
 }

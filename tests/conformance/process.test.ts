@@ -153,8 +153,8 @@ test('more clients than the process may have files: some are refused, the broker
   await new Promise<void>((resolve) => {
     child.stdout.on('data', () => existsSync(endpointsFile()) && resolve())
   })
-  const { amqp, http } = JSON.parse(readFileSync(endpointsFile(), 'utf8')) as { amqp: string; http: string }
-  const sockets = Array.from({ length: 200 }, () => connect(Number(new URL(amqp).port), '127.0.0.1'))
+  const endpoints = JSON.parse(readFileSync(endpointsFile(), 'utf8')) as { amqp: string; http: string }
+  const sockets = Array.from({ length: 200 }, () => connect(Number(new URL(endpoints.amqp).port), '127.0.0.1'))
   const refused = sockets.map((socket) =>
     once(
       socket.on('error', () => {}),
@@ -163,10 +163,10 @@ test('more clients than the process may have files: some are refused, the broker
   )
   // The first to be refused is refused because the others are there.
   await Promise.race(refused)
-  expect((await fetch(`${http}/readyz`)).status).toBe(200)
+  expect((await fetch(`${endpoints.http}/readyz`)).status).toBe(200)
   for (const socket of sockets) socket.destroy()
   await Promise.all(refused)
-  using client = await RawClient.open(amqp)
+  using client = await RawClient.open(endpoints.amqp)
   await client.call(1, 'confirm.select', {})
   client.destroy()
   child.kill('SIGTERM')

@@ -18,7 +18,9 @@ const numbers = { next: 0 }
 
 let current = null
 
-process.on('message', async ({ go, cycle, halt, mode, bye }) => {
+process.on('message', (order) => void obey(order))
+
+async function obey({ go, cycle, halt, mode, bye }) {
   if (bye) {
     ledger.close()
     process.exit(0)
@@ -40,7 +42,8 @@ process.on('message', async ({ go, cycle, halt, mode, bye }) => {
     ledger.flush()
     process.send({ halted: true })
   }
-})
+}
+
 process.on('disconnect', () => process.exit(1))
 // amqplib reports a lost connection in several places at once; all of them mean the same.
 process.on('uncaughtException', (error) => process.send?.({ ended: `uncaught: ${error.stack}` }))
