@@ -32,6 +32,13 @@ test('a file is made once, for its owner alone', async () => {
   await nodeFiles.makeDirectory(join(directory, 'x/y'))
 })
 
+test('a directory that cannot be made is refused with the reason', async () => {
+  await expect(nodeFiles.makeDirectory('/proc/nobody/x')).rejects.toMatchObject({ code: 'ENOENT' })
+  await (await nodeFiles.open(join(directory, 'file'), 'create')).close()
+  await expect(nodeFiles.makeDirectory(join(directory, 'file'))).rejects.toMatchObject({ code: 'EEXIST' })
+  await expect(nodeFiles.makeDirectory(join(directory, 'file/x'))).rejects.toMatchObject({ code: 'ENOTDIR' })
+})
+
 test('names are listed in order, replaced, and removed even when they are gone', async () => {
   for (const name of ['b', 'c', 'a']) await (await nodeFiles.open(join(directory, name), 'create')).close()
   await nodeFiles.rename(join(directory, 'c'), join(directory, 'b'))

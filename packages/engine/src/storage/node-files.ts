@@ -1,4 +1,5 @@
 import * as fs from 'node:fs'
+import { dirname } from 'node:path'
 import type { Files, OpenFile } from './files.ts'
 import { systemCode } from './storage-errors.ts'
 
@@ -24,7 +25,15 @@ export const nodeFiles: Files = {
     return (await call<string[]>((done) => fs.readdir(directory, done))).toSorted()
   },
   async makeDirectory(path) {
-    await call<unknown>((done) => fs.mkdir(path, { recursive: true, mode: DIRECTORY_MODE }, done))
+    // Not Node's recursive form: where a directory that is there refuses a new one with ENOENT (/proc), it tries for ever.
+    try {
+      await makeOneDirectory(path)
+    } catch (error) {
+      const parent = dirname(path)
+      if (systemCode(error) !== 'ENOENT' || parent === path) throw error
+      await nodeFiles.makeDirectory(parent)
+      await makeOneDirectory(path)
+    }
   },
   rename: (from, to) => call<void>((done) => fs.rename(from, to, done)),
   async remove(path) {
@@ -89,6 +98,16 @@ class NodeFile implements OpenFile {
 
   close(): Promise<void> {
     return closeDescriptor(this.#descriptor)
+  }
+}
+
+async function makeOneDirectory(path: string): Promise<void> {
+  try {
+    await call<void>((done) => fs.mkdir(path, DIRECTORY_MODE, done))
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw error
+    const found = await call<fs.Stats>((done) => fs.stat(path, done))
+    if (!found.isDirectory()) throw error
   }
 }
 
