@@ -253,3 +253,19 @@ test('messages of one channel to one queue keep their order [AMQP 4.7]', async (
   await channel.waitForConfirms()
   expect(await drain(channel, queue)).toEqual(sent)
 })
+
+test.each([0, 1])(
+  'what was published without confirms is there when the close is answered [AMQP connection.close, channel.close] %s',
+  async (channel) => {
+    const queue = world.name('goodbye')
+    const reader = await world.channel()
+    await reader.assertQueue(queue)
+    const method = channel === 0 ? 'connection.close' : 'channel.close'
+    for (let i = 0; i < 10; i++) {
+      const client = await world.raw()
+      client.publish(1, { routingKey: queue }, { deliveryMode: 2 }, 'hello')
+      await client.call(channel, method, { replyCode: 200, replyText: '', classId: 0, methodId: 0 })
+      expect(await reader.get(queue, { noAck: true })).toMatchObject({ fields: { messageCount: 0 } })
+    }
+  },
+)

@@ -1,4 +1,4 @@
-import { renameSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Where a running broker is reached. A listener that is off is missing. */
@@ -11,10 +11,13 @@ function fileIn(dataDir: string): string {
   return join(dataDir, 'endpoints.json')
 }
 
-/** Tells other programs where the broker is. A reader sees the whole file or none. */
+/** Tells other programs where the broker is. A reader sees the whole file or none, after a power cut too. */
 export function writeEndpoints(dataDir: string, pid: number, endpoints: Endpoints): void {
   const unfinished = `${fileIn(dataDir)}.new`
-  writeFileSync(unfinished, `${JSON.stringify({ pid, ...endpoints })}\n`)
+  const file = openSync(unfinished, 'w', 0o600)
+  writeSync(file, `${JSON.stringify({ pid, ...endpoints })}\n`)
+  fsyncSync(file)
+  closeSync(file)
   renameSync(unfinished, fileIn(dataDir))
 }
 

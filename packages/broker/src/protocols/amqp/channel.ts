@@ -188,9 +188,11 @@ export class AmqpChannel implements ChannelScope {
 
   #method(method: Method): void {
     if (method.name === 'channel.close') {
-      this.send({ name: 'channel.close-ok' })
       this.dispose(false)
-      this.connection.channelGone(this.number)
+      this.connection.beforeGoodbye(() => {
+        this.connection.send(this.number, { name: 'channel.close-ok' })
+        this.connection.channelGone(this.number)
+      })
       return
     }
     this.#handle(this, method)

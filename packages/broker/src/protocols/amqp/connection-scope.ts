@@ -40,6 +40,11 @@ export interface ConnectionScope {
    * nothing else, so that its answers keep their order.
    */
   whenDurable(then: () => void): void
+  /**
+   * Runs `then`, the answer to a close, when what was sent before is on disk and can be consumed: who publishes
+   * without confirms and says goodbye finds it there. During an alarm at once.
+   */
+  beforeGoodbye(then: () => void): void
   /** Whether a publish can be taken now. If not, the frames wait until it can. */
   admits(): boolean
   /** The channel has published something in this turn that must be confirmed. */
