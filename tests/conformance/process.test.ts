@@ -176,11 +176,57 @@ test('more clients than the process may have files: some are refused, the broker
 test.each([
   [['up', '--amqp-prot', '1'], 'Did you mean --amqp-port?'],
   [['up', '--amqp-port', 'many'], '--amqp-port is "many"; it must be a port from 1 to 65535, auto or off'],
-  [['pu'], 'too many arguments'],
+  [['pu'], '"pu" is no command; did you mean up?'],
+  [['bogus'], '"bogus" is no command; there are help, up, config, verify, repair'],
+  [['up', '--default-password', 'x'], 'use STATHMOS_DEFAULT_PASSWORD or stathmos.yaml'],
 ])('a command line that cannot be used ends with 2 and says why: %j', async (args, message) => {
   const { code, stderr } = await run(args)
   expect(code).toBe(2)
   expect(stderr).toContain(message)
+})
+
+test.each([
+  ['a file in its place', (at: string) => (writeFileSync(at, ''), at), 'a file is in the way'],
+  ['a file among its parents', (at: string) => (writeFileSync(at, ''), join(at, 'data')), 'a file is in the way'],
+  ...(process.platform === 'linux'
+    ? [['a file system that takes none', () => '/proc/no-such', '(ENOENT, '] as const]
+    : []),
+] as const)(
+  'a data directory that cannot be made ends with 1, the reason and the remedy: %s',
+  async (_, made, reason) => {
+    const directory = made(join(home, 'taken'))
+    const { code, stderr } = await run(['up', '--ports', 'auto', '--data-dir', directory])
+    expect(code).toBe(1)
+    expect(stderr).toContain(`the data directory ${directory} cannot be used: `)
+    expect(stderr).toContain(reason)
+    expect(stderr).toContain('choose another with --data-dir')
+  },
+)
+
+test('an address that this machine lacks ends with 1, the reason and the remedy', async () => {
+  const args = ['up', '--ports', 'auto', '--data-dir', dataDir, '--host', '203.0.113.9', '--allow-remote-guest']
+  const { code, stderr } = await run(args)
+  expect(code).toBe(1)
+  expect(stderr).toContain('this machine has no address 203.0.113.9 (EADDRNOTAVAIL); give --host one that it has')
+})
+
+test.each(['verify', 'repair'])(
+  '%s of a directory that no broker has used says so, and leaves it alone',
+  async (command) => {
+    expect(await run([command, home])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`${home} holds no data of a broker`) as string,
+    })
+    expect(readdirSync(home)).toEqual([])
+    expect((await run([command, join(home, 'gone')])).stderr).toContain('there is no directory')
+  },
+)
+
+test('a settings file that is no YAML ends with 2, in one line that names the place', async () => {
+  writeFileSync(join(home, 'stathmos.yaml'), 'amqp-port: [1,2\n')
+  const { code, stderr } = await run(['up'])
+  expect(code).toBe(2)
+  expect(stderr).toMatch(/^stathmos: stathmos\.yaml is not valid YAML: .* at line 2, column 1\n$/)
 })
 
 test('a mistyped key in stathmos.yaml ends with 2 and says what was meant', async () => {

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError, Option } from 'commander'
-import { isSecret, keyOf, optionNames, optionTable, rowOf } from '../config/options.ts'
+import { didYouMean } from '../config/did-you-mean.ts'
+import { isSecret, keyOf, optionNames, optionTable, rowOf, variableOf } from '../config/options.ts'
 import { SettingsError } from '../config/settings-error.ts'
 import { formatValue } from '../config/value.ts'
 import { version } from '../version.ts'
@@ -19,10 +20,21 @@ function withSettings(command: Command): Command {
   return command.allowExcessArguments(false)
 }
 
+/** Commander's complaints in the form of all our own. */
+function inOurWords(complaint: string): string {
+  const secret = optionNames.find((name) => isSecret(name) && complaint.includes(`--${keyOf(name)}'`))
+  const help =
+    secret === undefined
+      ? '\n  `stathmos --help` shows the commands, `stathmos up --help` every option\n'
+      : `\n  secrets are no options, because every user of the machine can read those: use ${variableOf(secret)} or stathmos.yaml\n`
+  return `stathmos: ${complaint.replace(/^error: /, '').trimEnd()}${help}`
+}
+
 const program = new Command('stathmos')
   .description('A durable message broker: AMQP 0-9-1 clients connect as they are.')
   .version(version)
   .showSuggestionAfterError()
+  .configureOutput({ outputError: (complaint, write) => write(inOurWords(complaint)) })
   .exitOverride()
 
 withSettings(program.command('up', { isDefault: true }))
@@ -59,7 +71,18 @@ program
 // Whoever read our output may have left (`stathmos config | head`); a broker goes on without a reader.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
+/** A mistyped command would count as an argument of the default one, whose complaint leads astray. */
+function requireKnownCommand(first = ''): void {
+  const names = ['help', ...program.commands.map((command) => command.name())]
+  if (first === '' || first.startsWith('-') || names.includes(first)) return
+  const meant = didYouMean(first, names)
+  throw new SettingsError(
+    `"${first}" is no command; ${meant === undefined ? `there are ${names.join(', ')}` : `did you mean ${meant}?`}`,
+  )
+}
+
 try {
+  requireKnownCommand(process.argv[2])
   await program.parseAsync()
 } catch (error) {
   if (error instanceof CommanderError) {

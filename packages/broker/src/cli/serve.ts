@@ -12,6 +12,7 @@ import { PortInUseError } from '../net/port-in-use.ts'
 import { version } from '../version.ts'
 import { EXIT } from './exit.ts'
 import { settingsOf, type Flags } from './settings.ts'
+import { isRefusalOfSystem, refusalOfDirectory, refusalToListen } from './system-refusal.ts'
 
 /** Container platforms kill after 30 s; whatever still runs then is not worth waiting for. */
 const STOP_MS_MAX = 24_000
@@ -67,15 +68,16 @@ export async function serve(flags: Flags): Promise<void> {
     broker = await startBroker(settings, { log, onFatal })
   } catch (error) {
     if (!(error instanceof Error) || error instanceof SettingsError) throw error
-    process.stderr.write(`stathmos: ${isForOperators(error) ? error.message : error.stack}\n`)
+    process.stderr.write(`stathmos: ${explained(error, settings)}\n`)
     process.exit(EXIT.failure)
   }
   process.stdout.write(transcript(broker, settings, systemClock.monotonic() - beganAt))
 }
 
-/** The operating system's own refusals (a port below 1024, a directory of somebody else's) name the call and the object. */
-function isForOperators(error: Error): boolean {
-  return 'syscall' in error || FOR_OPERATORS.some((kind) => error instanceof kind)
+function explained(error: Error, settings: Settings): string {
+  if (FOR_OPERATORS.some((kind) => error instanceof kind)) return error.message
+  if (!isRefusalOfSystem(error)) return error.stack ?? error.message
+  return refusalToListen(error, settings.host) ?? refusalOfDirectory(error, settings.dataDir) ?? error.message
 }
 
 /** What a person sees when the broker is ready. */
@@ -88,6 +90,7 @@ function transcript(broker: Broker, settings: Settings, tookMs: number): string 
     '',
     ...(amqp === undefined ? [] : [`AMQP     ${amqp}`]),
     ...(http === undefined ? [] : [`Health   ${http}/readyz`]),
+    ...(amqp === undefined && http === undefined ? ['No listener: --amqp-port and --http-port are off'] : []),
     ...(broker.firstStart ? [`Login    ${login(settings)}`] : []),
     '',
     `Ready in ${(tookMs / 1000).toFixed(2)} s. A confirm is sent when the message is on disk. Ctrl-C drains and stops.`,

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { nodeFiles, type Problem, type RepairReport, repairDirectory, verifyDirectory } from '@stathmos/engine'
 import { systemClock } from '@stathmos/std'
 import { DirectoryInUseError, lockDirectory } from '../data-directory/lock.ts'
+import { holdsData } from '../data-directory/presence.ts'
 import { EXIT } from './exit.ts'
 
 /** Checks every byte of a data directory. Exit code 0: sound; 1: damaged, or it could not be looked at. */
@@ -47,8 +48,10 @@ function sayReport({ dropped, messagesKept, entriesKept, queuesMade, movedTo }: 
 /** Runs `work` while no broker has the directory and none can take it. */
 async function offline(directory: string, work: (path: string) => Promise<void>): Promise<void> {
   const path = resolve(directory)
-  if (!existsSync(path)) {
-    process.stderr.write(`stathmos: there is no directory ${path}\n`)
+  // Anything else would be found without a fault, and made into a data directory by its lock.
+  if (!holdsData(path)) {
+    const what = existsSync(path) ? `${path} holds no data of a broker` : `there is no directory ${path}`
+    process.stderr.write(`stathmos: ${what}; name the one that the broker was started with (--data-dir)\n`)
     process.exitCode = EXIT.failure
     return
   }

@@ -31,9 +31,14 @@ export async function readSettingsFile(named: string | undefined): Promise<Setti
     // A Map, because the keys are not ours: `__proto__` is a key like any other.
     parsed = parse(text, { mapAsMap: true })
   } catch (error) {
-    throw new SettingsError(`${path} is not valid YAML: ${(error as Error).message}`)
+    throw new SettingsError(`${path} is not valid YAML: ${firstLine(error)}`)
   }
   if (parsed === null) return { path, values: new Map() }
   if (!(parsed instanceof Map)) throw new SettingsError(`${path} must hold lines of the form "amqp-port: 5673"`)
   return { path, values: new Map([...parsed].map(([key, value]: [unknown, unknown]) => [String(key), value])) }
+}
+
+/** What is wrong and where; the parser's message goes on with a drawing of the place. */
+function firstLine(error: unknown): string {
+  return (error as Error).message.split('\n', 1)[0]!.replace(/:$/, '')
 }

@@ -1,0 +1,3 @@
+#!/usr/bin/env node
+// A file that is there before anything is compiled: npm links no command to one that is missing.
+import '../dist/cli/main.js'
