@@ -1,11 +1,21 @@
-import { repairDirectory, verifyDirectory } from '@stathmos/engine'
+import { repairDirectory, type RepairReport, verifyDirectory } from '@stathmos/engine'
 import { seededRandom } from '@stathmos/std'
-import { MemoryFiles } from '@stathmos/testkit'
+import { EngineWorld, MemoryFiles } from '@stathmos/testkit'
 import { beforeAll, expect, test } from 'vitest'
 import { History, type Inventory, inventory, live } from '../simulation/life.ts'
 
 const DRY = { dryRun: true }
 const WET = { dryRun: false, random: seededRandom(3) }
+
+/** So small that there are several files, a rewritten one among them, and several index pages. */
+const TINY = {
+  fileBytes: 4096,
+  blockBytes: 512,
+  ringBytes: 2048,
+  coldBytes: 1024,
+  checkpointBytes: 4096,
+  pageEntries: 8,
+}
 
 interface Sample {
   readonly files: MemoryFiles
@@ -103,15 +113,110 @@ test('a repair that is cut off at any point is finished by the next one', async 
   }
 })
 
-test('a lost checkpoint costs no message: what has lost its queue gets one', async () => {
-  const { files, nowMs, expected } = samples[1]!
-  const damaged = files.kill()
-  damaged.flip('/data/CHECKPOINT', 300)
-  const report = await repairDirectory(damaged, '/data', WET)
-  expect(report.problems.some(({ file }) => file.endsWith('CHECKPOINT'))).toBe(true)
-  const after = new Set(bodies(await inventory(damaged, nowMs)).map((line) => line.split(' ')[1]))
-  for (const body of bodies(expected)) expect(after).toContain(body.split(' ')[1])
+test('a checkpoint that is damaged or gone costs no message: what has lost its queue gets one', async () => {
+  for (const [i, { files, nowMs, expected }] of samples.entries()) {
+    for (const loss of ['damaged', 'gone', 'gone, and a broker tried to start']) {
+      const where = `sample ${i}, ${loss}`
+      const damaged = files.kill()
+      if (loss === 'damaged') damaged.flip('/data/CHECKPOINT', 300)
+      else await damaged.remove('/data/CHECKPOINT')
+      if (loss.endsWith('start')) await expect(inventory(damaged, nowMs), where).rejects.toThrow(/stathmos repair/)
+      const report = await repairDirectory(damaged, '/data', WET)
+      expect(report.problems[0], where).toMatchObject({ file: '/data/CHECKPOINT' })
+      expect(report.queuesMade, where).not.toContain('recovered.0')
+      const after = new Set(bodies(await inventory(damaged, nowMs)).map((line) => line.split(' ')[1]))
+      for (const body of bodies(expected)) expect(after, where).toContain(body.split(' ')[1])
+    }
+  }
 })
+
+test('without a checkpoint the index tells what was settled, after the records of that are gone', async () => {
+  const world = await EngineWorld.open({ limits: TINY })
+  await fill(world, 'q', 40)
+  const tickets = []
+  for (let i = 0; i < 40; i++) tickets.push((await world.get(world.vhost.queue('q')!))!.ticket)
+  await churn(world)
+  for (const ticket of tickets) if (ticket % 4 === 1) world.vhost.queue('q')!.accept(ticket)
+  await churn(world)
+  await loseCheckpoint(world)
+  const left = Array.from({ length: 40 }, (_, i) => `q ${i}`).filter((_, i) => i % 4 !== 1)
+  // The definition of the queue is gone with the checkpoint.
+  expect(await textsOf(world, 'recovered.2')).toEqual(left)
+})
+
+test('without a checkpoint the index tells the line of messages that carry no places', async () => {
+  const world = await EngineWorld.open({ limits: TINY })
+  await fill(world, 'q', 40)
+  await world.close()
+  // Messages that a repair has stored anew have their places in records of their own …
+  const [first] = await world.files.list('/data/index')
+  world.files.flip(`/data/index/${first!}`, 12 * 8)
+  expect((await repairDirectory(world.files, '/data', WET)).dropped).not.toEqual([])
+  await world.kill()
+  const queue = world.vhost.queue('q')!
+  // … which do not come along when the journal is rewritten.
+  for (let i = 0; i < 36; i++) await world.get(queue, true)
+  await churn(world)
+  const { queuesMade } = await loseCheckpoint(world)
+  expect(queuesMade).toEqual(['recovered.2'])
+  expect(await textsOf(world, 'recovered.2')).toEqual(['q 36', 'q 37', 'q 38', 'q 39'])
+})
+
+test('an index page in the place of another is damage, though its checksum is right', async () => {
+  const world = await EngineWorld.open({ limits: TINY })
+  await fill(world, 'q', 3)
+  await fill(world, 'r', 3)
+  await world.close()
+  const [name] = await world.files.list('/data/index')
+  const path = `/data/index/${name!}`
+  const bytes = await world.files.read(path)
+  const half = bytes.length / 2
+  await overwrite(world.files, path, Buffer.concat([bytes.subarray(half), bytes.subarray(0, half)]))
+  const { problems } = await verifyDirectory(world.files, '/data')
+  expect(problems.map(({ what }) => what)).toEqual([
+    expect.stringContaining('should have entries 0 to 3 of line 2, and has 0 to 3 of line 3'),
+    expect.stringContaining('should have entries 0 to 3 of line 3, and has 0 to 3 of line 2'),
+  ])
+  await repairDirectory(world.files, '/data', WET)
+  expect(await textsOf(world, 'q')).toEqual(['q 0', 'q 1', 'q 2'])
+  expect(await textsOf(world, 'r')).toEqual(['r 0', 'r 1', 'r 2'])
+})
+
+async function fill(world: EngineWorld, name: string, count: number): Promise<void> {
+  world.queue(name)
+  for (let i = 0; i < count; i++) world.publish(name, `${name} ${i}`)
+  await world.settle()
+}
+
+/** Makes the journal roll, with checkpoints and rewriting, until nothing of an earlier moment is needed any more. */
+async function churn(world: EngineWorld): Promise<void> {
+  const passing = world.queue('passing')
+  for (let i = 0; i < 100; i++) {
+    world.publish('passing', '.'.repeat(500))
+    await world.settle()
+    await world.get(passing, true)
+    await world.simulation.elapse(20)
+  }
+}
+
+async function loseCheckpoint(world: EngineWorld): Promise<RepairReport> {
+  world.simulation.forgetAll()
+  world.files = world.files.kill()
+  await world.files.remove('/data/CHECKPOINT')
+  return repairDirectory(world.files, '/data', WET)
+}
+
+async function textsOf(world: EngineWorld, queue: string): Promise<string[]> {
+  await world.kill()
+  return world.texts(world.vhost.queue(queue)!)
+}
+
+async function overwrite(files: MemoryFiles, path: string, bytes: Uint8Array): Promise<void> {
+  await files.remove(path)
+  const file = await files.open(path, 'create')
+  await file.write([bytes], 0)
+  await file.close()
+}
 
 /** Files whose content counts. */
 async function pathsOf(files: MemoryFiles): Promise<string[]> {

@@ -121,11 +121,12 @@ export class Engine {
     const engine = new Engine(options, { files, limits, shard, store, position: checkpoint?.position ?? 0 })
     for (const definition of checkpoint?.definitions ?? []) engine.#apply(definition)
     restoreLines(shard, checkpoint?.lines ?? [])
-    await shard.pages.sweep()
     const replay = new Replay(shard, (definition) => engine.#apply(definition))
     const from = checkpoint?.position ?? 0
     await store.replay(from, (frame) => replay.frame(frame))
     await finishLines(shard, store, clean && replay.frames === 0)
+    // Only now: what cannot be recovered is left as it is, for a repair to find more.
+    await shard.pages.sweep()
     shard.space = store
     const fresh = checkpoint === null && replay.frames === 0
     let messages = 0

@@ -4,7 +4,17 @@ import { CorruptionError } from '../storage/frame-store.ts'
 import type { Files, OpenFile } from '../storage/files.ts'
 
 /** Before each page in an index file: length u32, crc32 u32. */
-const PAGE_PREFIX_BYTES = 8
+export const PAGE_PREFIX_BYTES = 8
+
+export function indexFileName(number: number): string {
+  return `${String(number).padStart(10, '0')}.idx`
+}
+
+/** The number in the name of an index file; null: it is none. */
+export function parseIndexFileName(name: string): number | null {
+  const digits = /^(\d+)\.idx$/.exec(name)?.[1]
+  return digits === undefined ? null : Number(digits)
+}
 
 /**
  * Index pages on disk: each checkpoint writes the pages that changed into one new file `index/<n>.idx`.
@@ -26,12 +36,12 @@ export class PageStore {
 
   /**
    * Removes the files that the checkpoint does not refer to: of one that was never finished, or that died
-   * just before the stop. Call once, after {@link keep} of all that it does refer to.
+   * just before the stop. Call once, after {@link keep} of all that it does refer to: what was dropped since stays.
    */
   async sweep(): Promise<void> {
     for (const name of await this.#files.list(this.#directory)) {
-      const number = Number.parseInt(name, 10)
-      if (Number.isNaN(number) || (this.#live.get(number) ?? 0) > 0) continue
+      const number = parseIndexFileName(name)
+      if (number === null || this.#live.has(number)) continue
       await this.#files.remove(`${this.#directory}/${name}`)
     }
   }
@@ -133,6 +143,6 @@ export class PageStore {
   }
 
   #path(file: number): string {
-    return `${this.#directory}/${String(file).padStart(10, '0')}.idx`
+    return `${this.#directory}/${indexFileName(file)}`
   }
 }

@@ -2,10 +2,11 @@ import { decodePage, Page, TRANSIENT } from '../line/page.ts'
 import { type Checkpoint, type PageRow, readCheckpoint } from '../recovery/checkpoint-file.ts'
 import type { Files } from '../storage/files.ts'
 import { FRAME_COPIES, FRAME_HEADER_BYTES, getPosition } from '../storage/frame.ts'
-import { PageStore } from '../line/page-store.ts'
+import { indexFileName, PageStore } from '../line/page-store.ts'
 import * as record from '../storage/record.ts'
 import { CorruptionError } from '../storage/storage-errors.ts'
 import type { Definition } from '../topology/definition.ts'
+import { readIndex } from './index-image.ts'
 import { type JournalImage, type Problem, readJournal, type SoundFrame } from './journal-image.ts'
 import { type EntryImage, LineImage } from './line-image.ts'
 import { expiryIn, LineNames } from './line-names.ts'
@@ -16,7 +17,7 @@ export interface DataImage {
   readonly problems: readonly Problem[]
   readonly journal: JournalImage
   readonly checkpoint: Checkpoint | null
-  /** There is one, and nothing in it can be read. */
+  /** There was one, and nothing in it can be read. */
   readonly checkpointLost: boolean
   /** Every change of what exists, in order. */
   readonly definitions: readonly Definition[]
@@ -67,8 +68,10 @@ class Reader {
       for (const definition of checkpoint.definitions) this.#define(definition, this.#directory, 0)
       await this.#readPages(checkpoint)
     }
+    const names = await this.#files.list(this.#directory)
     const directory = `${this.#directory}/journal`
-    const there = (await this.#files.list(this.#directory)).includes('journal')
+    const there = names.includes('journal')
+    if (checkpoint === null && there && names.includes('index')) await this.#withoutCheckpoint(directory)
     const journal = there
       ? await readJournal(this.#files, directory, checkpoint?.table ?? null, (frame) => this.#frame(frame))
       : { problems: [], torn: null, files: 0, end: 0, epochMax: 0, numberMax: 0, incarnation: null }
@@ -77,6 +80,7 @@ class Reader {
       const what = `the checkpoint is at position ${checkpoint.position}, and the journal ends at ${journal.end}`
       this.#problems.push({ file: directory, offset: 0, what })
     }
+    for (const line of this.#lines.values()) for (const [, { position }] of line.live()) this.#unplaced.delete(position)
     const nowhere = this.#line(NO_LINE)
     for (const [position, size] of this.#unplaced) {
       nowhere.push(nowhere.nextSeq, { position, size, at: 0, target: 0, attempts: 0 })
@@ -124,7 +128,7 @@ class Reader {
     this.#pages++
     const [file, offset, length] = row.at
     const problem = (what: string): void => {
-      const path = `${this.#directory}/index/${String(file).padStart(10, '0')}.idx`
+      const path = `${this.#directory}/index/${indexFileName(file)}`
       this.#problems.push({ file: path, offset, what: `index page of line ${line.id}: ${what}` })
       line.lost(row.base, row.base + row.count)
     }
@@ -140,9 +144,28 @@ class Reader {
     page.live = live
     line.add(page)
     if (live === row.live) return
-    const path = `${this.#directory}/index/${String(file).padStart(10, '0')}.idx`
+    const path = `${this.#directory}/index/${indexFileName(file)}`
     const what = `index page of line ${line.id} has ${live} live entries, and the checkpoint says ${row.live}`
     this.#problems.push({ file: path, offset, what })
+  }
+
+  /** A checkpoint that is lost leaves its index pages behind; before the first one there is nothing to lose. */
+  async #withoutCheckpoint(journal: string): Promise<void> {
+    const index = await readIndex(this.#files, `${this.#directory}/index`)
+    if (!this.#checkpointLost) {
+      if (index.lines.size === 0) return
+      const { problems } = await readJournal(this.#files, journal, null, () => {})
+      if (problems.length === 0) return
+      const what = 'it is missing, and the journal tells only a part of what it said'
+      this.#problems.push({ file: `${this.#directory}/CHECKPOINT`, offset: 0, what })
+      this.#checkpointLost = true
+    }
+    this.#problems.push(...index.problems)
+    for (const [id, pages] of index.lines) {
+      const line = this.#line(id)
+      for (const page of pages) line.add(page)
+      this.#pages += pages.length
+    }
   }
 
   // ---- the journal

@@ -35,7 +35,7 @@ export class LineImage {
     return this.#rebuilt.length > 0
   }
 
-  /** Takes over a page of the index. */
+  /** Takes over a page of the index. Pages come in the order of their entries. */
   add(page: Page): void {
     this.#pages.push(page)
   }
@@ -47,20 +47,26 @@ export class LineImage {
 
   /** The sequence number that ends in these 32 bits, near the next one. */
   sequenceOf(low: number): number {
-    return this.nextSeq + ((low - this.nextSeq) | 0)
+    const near = Math.max(this.nextSeq, this.#pages[0]?.base ?? 0)
+    return near + ((low - near) | 0)
   }
 
-  /** The entry at the end of the line, or behind a hole that damage left. */
+  /**
+   * The entry at the end of the line, or behind a hole that damage left. One that is in a page of the index stays
+   * as it is there.
+   */
   push(seq: number, entry: EntryImage): void {
-    let page = this.#pages.at(-1)
+    this.nextSeq = seq + 1
+    const before = this.#pages.findLastIndex(({ base }) => base <= seq)
+    let page = this.#pages[before]
+    if (page !== undefined && seq < page.end) return
     if (page === undefined || page.end !== seq || page.count >= IMAGE_PAGE_ENTRIES) {
       page = new Page(seq)
-      this.#pages.push(page)
+      this.#pages.splice(before + 1, 0, page)
     }
     const index = page.push(entry.position, entry.size, entry.at)
     if (entry.target !== 0) page.setTarget(index, entry.target)
     if (entry.attempts !== 0) page.setAttempts(index, entry.attempts)
-    this.nextSeq = seq + 1
   }
 
   /** What an older part of the journal says about an entry; it counts where the index page is lost. */
@@ -91,7 +97,9 @@ export class LineImage {
       if (entry !== undefined) entries.set(seq, { ...entry, attempts })
     }
     for (const page of this.#pages) {
-      if (seq >= page.base && seq < page.end) page.setAttempts(seq - page.base, attempts)
+      if (seq < page.base || seq >= page.end) continue
+      // A page without its checkpoint may be newer than the record.
+      page.setAttempts(seq - page.base, Math.max(attempts, page.attempts?.[seq - page.base] ?? 0))
     }
   }
 

@@ -84,7 +84,9 @@ function orphanLines({ lines, names, records, checkpointLost }: DataImage): Line
   return [...lines.values()].filter((line) => {
     const name = names.get(line.id)
     if (name !== undefined && !(name.isSchedule && checkpointLost)) return false
-    for (const [, { position }] of line.live()) if (records.find(position) !== -1) return true
+    for (const [, { position, size }] of line.live()) {
+      if ((size & TRANSIENT) === 0 && records.find(position) !== -1) return true
+    }
     return false
   })
 }
