@@ -1,3 +1,3 @@
 #!/usr/bin/env node
 // A file that is there before anything is compiled: npm links no command to one that is missing.
-import '../dist/cli/main.js'
+await import('../dist/cli/main.js')
