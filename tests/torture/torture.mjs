@@ -37,6 +37,8 @@ const LONGER_LIFE_MS = { min: 220, max: 1000 }
 const KILLED_START_SHARE = 0.15
 /** Longer than this nothing takes on the slowest machine; the run fails and says what it waited for. */
 const PATIENCE_MS = 60_000
+/** Hundreds of cycles leave hundreds of thousands of messages, and a client takes some ten thousand a second. */
+const DRAIN_PATIENCE_MS = 900_000
 
 /** Tortures a broker and reports; throws when the run itself did not work, not when a promise was broken. */
 export async function torture(options) {
@@ -184,7 +186,7 @@ async function drain(running, workers, cycle) {
   await within(steward.go(running.url, cycle), () => 'the steward does not come back')
   await steward.halt()
   const drained = consumer.drain(running.url, cycle)
-  await within(drained, () => `the queues do not drain\n${running.output?.()}`)
+  await within(drained, () => `the queues do not drain\n${running.output?.()}`, DRAIN_PATIENCE_MS)
   await consumer.halt()
 }
 
@@ -200,10 +202,10 @@ function judge(ledgers) {
   }
 }
 
-async function within(promise, what) {
+async function within(promise, what, patienceMs = PATIENCE_MS) {
   let timer
   const late = new Promise((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(what())), PATIENCE_MS)
+    timer = setTimeout(() => reject(new Error(what())), patienceMs)
   })
   try {
     return await Promise.race([promise, late])
