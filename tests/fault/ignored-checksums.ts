@@ -55,8 +55,9 @@ async function healJournal(files: Files, path: string, bytes: Uint8Array, positi
   for (let at = 0; at + 32 <= bytes.length;) {
     const length = view.getUint32(at + 8, true)
     if (view.getUint32(at, true) !== 0x464d5453 || length <= 32 || at + length > bytes.length) return
+    view.setUint32(at + 28, crc32(bytes.subarray(at + 32, at + length)), true)
     const start = crc32(bytes.subarray(at, at + 12), salt)
-    view.setUint32(at + 12, crc32(bytes.subarray(at + 16, at + length), start), true)
+    view.setUint32(at + 12, crc32(bytes.subarray(at + 16, at + 32), start), true)
     at += length
   }
 }

@@ -72,10 +72,11 @@ export interface FrameStore {
    * `FRAME_HEADER_BYTES` free bytes, which the store fills in; no piece may change until then.
    *
    * @param length bytes of all pieces together
+   * @param recordsCrc CRC-32 of everything behind the header, where the caller has it
    * @throws {StorageFullError} nothing is stored, `end` is unchanged; the next call must bring this frame again
    * @throws {StorageFailedError | SyncFailedError} final: every later call fails alike
    */
-  write(pieces: readonly Uint8Array[], length: number): Promise<void>
+  write(pieces: readonly Uint8Array[], length: number, recordsCrc?: number): Promise<void>
 
   /**
    * The block that holds a position below {@link end}. Every frame in it was checked.

@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib'
 import { assert, type Clock, type Timer } from '@stathmos/std'
 import { FRAME_HEADER_BYTES, type Block, type FrameStore, StorageFullError } from './frame-store.ts'
 
@@ -30,6 +31,9 @@ export class Journal {
   #tail: RingBlock
 
   #frameStart = -1
+  /** Of the open frame's records up to {@link #summed} in the newest block. */
+  #crc = 0
+  #summed = 0
   #frameBlock: RingBlock
   #end: number
   #flushing = false
@@ -93,6 +97,8 @@ export class Journal {
     const needed = this.#frameStart < 0 ? length + FRAME_HEADER_BYTES : length
     let tail = this.#tail
     if (tail.used + needed > tail.bytes.length) {
+      if (this.#frameStart >= 0) this.#sum()
+      this.#summed = 0
       tail = this.#newBlock(needed)
       this.#tail = tail
       this.bytes = tail.bytes
@@ -103,6 +109,8 @@ export class Journal {
       this.#frameBlock = tail
       tail.used += FRAME_HEADER_BYTES
       this.#end += FRAME_HEADER_BYTES
+      this.#crc = 0
+      this.#summed = tail.used
       this.request()
     }
     this.at = tail.used
@@ -121,7 +129,15 @@ export class Journal {
     const position = this.#end
     this.#tail.used += length
     this.#end += length
+    if (length >= SUM_AT_ONCE_BYTES) this.#sum()
     return position
+  }
+
+  /** Takes what was appended since the last time into the frame's checksum. */
+  #sum(): void {
+    const { bytes, used } = this.#tail
+    if (used > this.#summed) this.#crc = crc32(bytes.subarray(this.#summed, used), this.#crc)
+    this.#summed = used
   }
 
   /**
@@ -191,13 +207,15 @@ export class Journal {
     const start = this.#frameStart
     const end = this.#end
     const pieces = this.#piecesOf(start, end)
+    this.#sum()
+    const crc = this.#crc
     this.#frameStart = -1
     this.#events.cut(end)
-    this.#write(pieces, end - start, end)
+    this.#write(pieces, crc, end)
   }
 
-  #write(pieces: Uint8Array[], length: number, end: number): void {
-    this.#store.write(pieces, length).then(
+  #write(pieces: Uint8Array[], crc: number, end: number): void {
+    this.#store.write(pieces, end - this.durable, crc).then(
       () => {
         this.#flushing = false
         if (this.#dead) return
@@ -224,7 +242,7 @@ export class Journal {
         const wait = this.#store.reserveHeld ? this.#store.releaseReserve() : Promise.resolve()
         wait.then(
           () => {
-            this.#retry = this.#clock.after(this.#limits.fullRetryMs, () => this.#write(pieces, length, end))
+            this.#retry = this.#clock.after(this.#limits.fullRetryMs, () => this.#write(pieces, crc, end))
           },
           (failure: unknown) => this.#fail(failure),
         )
@@ -383,6 +401,12 @@ export interface JournalEvents {
   /** Storage can no longer be believed; nothing more will be confirmed. */
   fatal(error: Error): void
 }
+
+/**
+ * Records from this size on are taken into the frame's checksum when they are appended, while the processor still
+ * has them at hand; a call for each small one would cost more than reading them again.
+ */
+const SUM_AT_ONCE_BYTES = 4096
 
 /** Ring memory comes in blocks of this size, or of the whole ring if that is smaller; a larger record gets a block of its own. */
 const RING_BLOCK_BYTES = 1 << 20

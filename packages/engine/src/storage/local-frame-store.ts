@@ -119,7 +119,7 @@ export class LocalFrameStore implements FrameStore {
     this.#reserving.catch(() => {})
   }
 
-  async write(pieces: readonly Uint8Array[], length: number): Promise<void> {
+  async write(pieces: readonly Uint8Array[], length: number, recordsCrc?: number): Promise<void> {
     const writer = this.#writer
     assert(writer !== null, 'a frame was written before the replay')
     assert(!this.#writing, 'a frame was written while another is in flight')
@@ -131,7 +131,8 @@ export class LocalFrameStore implements FrameStore {
     this.#writing = true
     try {
       const { file } = writer
-      sealFrame(pieces, length, { kind: FRAME_RECORDS, position: this.#end, epoch: this.epoch, salt: file.salt })
+      const stamp = { kind: FRAME_RECORDS, position: this.#end, epoch: this.epoch, salt: file.salt }
+      sealFrame(pieces, length, stamp, recordsCrc)
       await writer.append(pieces, length)
       file.appended(length, this.#options.limits.blockBytes)
       this.#end += length
