@@ -177,7 +177,7 @@ function copied<A extends Float64Array | Uint32Array | Uint16Array>(into: A, fro
 const HAS_ATS = 1
 const HAS_ATTEMPTS = 2
 const HAS_TARGETS = 4
-const PAGE_HEADER_BYTES = 24
+export const PAGE_HEADER_BYTES = 24
 
 /** Which entries a stored page tells of. */
 export interface PageName {
@@ -187,7 +187,7 @@ export interface PageName {
 }
 
 /** Reads the name out of at least {@link PAGE_HEADER_BYTES} of a page. */
-function pageName(bytes: Uint8Array): PageName {
+export function pageName(bytes: Uint8Array): PageName {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   return { base: view.getFloat64(0, true), count: view.getUint32(8, true), line: view.getUint32(16, true) }
 }
