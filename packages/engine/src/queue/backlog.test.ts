@@ -118,6 +118,31 @@ test('purging what is on disk counts it, survives a crash, and frees the disk', 
   expect(await world.texts(after)).toEqual(['next'])
 })
 
+test('files with a survivor each are rewritten faster than a load can make them', async () => {
+  const fileBytes = 40_000
+  const world = await EngineWorld.open({ limits: { ...SMALL, fileBytes } })
+  const queue = world.queue('q')
+  world.queue('other')
+  for (let i = 0; i < 1000; i++) {
+    world.publish('q', `${i}`.padEnd(400))
+    if (i % 5 === 4) await world.settle()
+  }
+  const { inbox } = world.subscribe(queue)
+  await world.simulation.elapse(200)
+  expect(inbox.got).toHaveLength(1000)
+  const stored = world.engine.storedBytes
+  for (const [i, { ticket }] of inbox.got.entries()) if (i % 100 !== 0) queue.accept(ticket)
+  for (let i = 0; i < stored / fileBytes / 2; i++) {
+    world.publish('other', 'enough for a checkpoint'.padEnd(600))
+    await world.settle()
+    await world.simulation.elapse(20)
+  }
+  expect(world.engine.storedBytes).toBeLessThan(stored / 3)
+  await world.kill()
+  const left = await world.texts(world.vhost.queue('q')!)
+  expect(left.map((text) => text.trim())).toEqual(numbers(10).map((i) => `${Number(i) * 100}`))
+})
+
 test('a deleted queue frees what it had on disk, also when a crash comes before the next checkpoint', async () => {
   for (const crash of [false, true]) {
     const { world } = await backlog(200)

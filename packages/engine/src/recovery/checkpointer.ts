@@ -11,6 +11,12 @@ import { meansFull, StorageFullError } from '../storage/storage-errors.ts'
 /** Pause before a checkpoint that found no room is tried again. */
 const FULL_RETRY_MS = 1000
 
+/**
+ * Files rewritten after one checkpoint: more than come between two, or some would stay for ever under a steady load,
+ * and so few that the next checkpoint is not late.
+ */
+const REWRITES_MAX = 4
+
 /** What a checkpoint is made of. */
 export interface CheckpointSource {
   readonly files: Files
@@ -94,7 +100,7 @@ export class Checkpointer {
       await store.checkpointed(reached)
       await shard.pages.collect(dead)
       for (const line of shard.lines.values()) line.evict()
-      await this.#rewriteSparse()
+      for (let left = REWRITES_MAX; left > 0 && (await this.#rewriteSparse()) && !this.#closing;) left--
     }
     this.#running = work().finally(() => {
       this.#running = null
@@ -165,11 +171,14 @@ export class Checkpointer {
     page.holds = holds
   }
 
-  /** Copies what is alive in a mostly dead part of the journal, so that the rest can go with the next checkpoint. */
-  async #rewriteSparse(): Promise<void> {
+  /**
+   * Copies what is alive in a mostly dead part of the journal, so that the rest can go with the next checkpoint.
+   * `false`: there was none, or no room.
+   */
+  async #rewriteSparse(): Promise<boolean> {
     const { shard, store } = this.#source
     const range = store.sparse()
-    if (range === null) return
+    if (range === null) return false
     const positions: number[] = []
     shard.placed = []
     try {
@@ -196,10 +205,11 @@ export class Checkpointer {
       await store.rewrite(range, live, (_bytes, view, offset) => view.getUint32(offset + RECORD_LENGTH, true))
     } catch (error) {
       // Nothing has changed; the next checkpoint tries again.
-      if (error instanceof StorageFullError) return
+      if (error instanceof StorageFullError) return false
       throw error
     }
     shard.journal.dropCold(range.start, range.end)
+    return true
   }
 }
 
