@@ -5,6 +5,7 @@ import { join } from 'node:path'
 
 /** Lines are collected before they are written; the process that writes them is never the one that is killed. */
 const COLLECT_BYTES = 64 * 1024
+const NEWLINE = 10
 
 export class Ledger {
   #file
@@ -35,7 +36,14 @@ export function readLedgers(dir) {
   const events = []
   for (const name of readdirSync(dir)) {
     if (!name.endsWith('.jsonl')) continue
-    for (const line of readFileSync(join(dir, name), 'utf8').split('\n')) if (line !== '') events.push(JSON.parse(line))
+    // As bytes: the ledger of hundreds of cycles is longer than a string can be.
+    const bytes = readFileSync(join(dir, name))
+    for (let at = 0; at < bytes.length;) {
+      const end = bytes.indexOf(NEWLINE, at)
+      const line = bytes.toString('utf8', at, end < 0 ? bytes.length : end)
+      if (line !== '') events.push(JSON.parse(line))
+      at = end < 0 ? bytes.length : end + 1
+    }
   }
   return events.toSorted((a, b) => a.at - b.at)
 }
