@@ -123,7 +123,6 @@ test('a checkpoint that is damaged or gone costs no message: what has lost its q
       if (loss.endsWith('start')) await expect(inventory(damaged, nowMs), where).rejects.toThrow(/stathmos repair/)
       const report = await repairDirectory(damaged, '/data', WET)
       expect(report.problems[0], where).toMatchObject({ file: '/data/CHECKPOINT' })
-      expect(report.queuesMade, where).not.toContain('recovered.0')
       const after = new Set(bodies(await inventory(damaged, nowMs)).map((line) => line.split(' ')[1]))
       for (const body of bodies(expected)) expect(after, where).toContain(body.split(' ')[1])
     }
