@@ -2,7 +2,6 @@
  * The composition root: the only file that knows every room. It opens what a broker consists of in the order in which
  * one needs the other, and closes it in the opposite one.
  */
-import { mkdirSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { resolve } from 'node:path'
 import { nodeFiles, openEngine, type RecoveryReport } from '@stathmos/engine'
@@ -68,7 +67,7 @@ export async function startBroker(settings: Settings, { log, onFatal }: BrokerSu
     for (const close of closers.splice(0).toReversed()) await close()
   }
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    await nodeFiles.makeDirectory(dataDir)
     const lock = await lockDirectory(dataDir, clock)
     closers.push(() => lock.release())
     // A killed broker left its own behind; nobody may take that for ours.

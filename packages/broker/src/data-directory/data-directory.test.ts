@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock, type Clock } from '@stathmos/std'
@@ -69,9 +69,16 @@ test('of many that start at the same moment exactly one gets the directory', asy
 
 test('a directory with a path longer than a socket may have can be locked', async () => {
   const deep = join(directory, 'd'.repeat(120))
+  mkdirSync(deep)
   const lock = await lockDirectory(deep, systemClock)
   await expect(lockDirectory(deep, systemClock)).rejects.toThrow(DirectoryInUseError)
   await lock.release()
+})
+
+test('a directory that is not there is refused, not made', async () => {
+  const missing = join(directory, 'a', 'b')
+  await expect(lockDirectory(missing, systemClock)).rejects.toMatchObject({ code: 'ENOENT' })
+  expect(readdirSync(directory)).toEqual([])
 })
 
 test('the endpoints are written whole, name their process, and go with the broker', () => {

@@ -50,7 +50,7 @@ const ANSWER_MS = 2_000
  */
 export async function lockDirectory(directory: string, clock: Clock): Promise<DirectoryLock> {
   const home = join(directory, 'lock')
-  mkdirSync(home, { recursive: true, mode: 0o700 })
+  makeHome(home)
   const road = shortRoad(home)
   const name = `${process.pid}-${randomBytes(6).toString('hex')}${SUFFIX}`
   let state = 'trying'
@@ -79,6 +79,15 @@ export async function lockDirectory(directory: string, clock: Clock): Promise<Di
     throw error
   } finally {
     road.close()
+  }
+}
+
+/** Makes the directory of the sockets. Not its parents: a path that was mistyped is not to be locked. */
+function makeHome(home: string): void {
+  try {
+    mkdirSync(home, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
   }
 }
 
