@@ -212,3 +212,15 @@ test('a dead letter does not go round for ever, unless a consumer has a part in 
     expect(letter!.history.deaths).toMatchObject([{ queue: 'self', reason: 'rejected', count }])
   }
 })
+
+test('a recorded binding whose exchange or queue a repair could not keep binds nothing', async () => {
+  const { vhost } = await EngineWorld.open()
+  vhost.declareExchange(exchange('x'))
+  vhost.declareQueue(definition('q'), null)
+  const bound = (source: string, destination: string) =>
+    ({ kind: 'bound', vhost: '/', binding: { source, kind: 'queue', destination, key: 'k', args: [] } }) as const
+  for (const lost of [bound('lost', 'q'), bound('x', 'lost')]) vhost.apply(lost)
+  expect([...vhost.bindings()]).toHaveLength(0)
+  vhost.apply(bound('x', 'q'))
+  expect([...vhost.bindings()]).toHaveLength(1)
+})

@@ -274,8 +274,9 @@ export class VHost implements QueueHost {
         const { source, kind, destination, key, args } = definition.binding
         const target: Destination = { kind, name: destination }
         const headers = headersFromJson(args)
-        if (definition.kind === 'bound') this.exchangeTable.bind(source, target, key, headers)
-        else this.exchangeTable.unbind(source, target, key, headers)
+        if (definition.kind === 'unbound') this.exchangeTable.unbind(source, target, key, headers)
+        // A repair may have kept a binding and not what it binds: then there is nothing to bind.
+        else if (this.#knows(source, target)) this.exchangeTable.bind(source, target, key, headers)
         break
       }
       default:
@@ -308,6 +309,11 @@ export class VHost implements QueueHost {
     if (next > this.#shard.nextLine) this.#shard.nextLine = next
     this.exchangeTable.queueDeclared()
     return queue
+  }
+
+  #knows(source: string, { kind, name }: Destination): boolean {
+    if (this.exchangeTable.get(source) === undefined) return false
+    return kind === 'queue' ? this.#queues.has(name) : this.exchangeTable.get(name) !== undefined
   }
 
   #isDurable(source: string, destination: Destination): boolean {
