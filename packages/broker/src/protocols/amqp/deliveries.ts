@@ -167,10 +167,13 @@ export class Deliveries implements ConsumerHost, ReplyConsumer {
     return this.consumers.has(tag) || (this.#replyTag !== null && this.#replyTagText === tag)
   }
 
-  reply(content: Content): void {
+  reply(content: Content): boolean {
     const tagBytes = this.#replyTag
-    if (tagBytes === null) return
+    if (tagBytes === null) return false
     const { connection, number } = this.#channel
+    // No queue holds replies back, and whoever sends them must not wait for one that does not read.
+    const { backlogBytesHigh, messageBytesMax } = connection.context.world.limits
+    if (connection.transport.backlog >= backlogBytesHigh + messageBytesMax) return false
     const { frameMax } = connection
     const { bytes, view, addressStart, addressEnd, propsStart, propsEnd, bodyStart, bodyEnd } = content
     const size = deliverySize(
@@ -200,6 +203,7 @@ export class Deliveries implements ConsumerHost, ReplyConsumer {
       bodyEnd,
       frameMax,
     )
+    return true
   }
 
   #closeReplies(): void {

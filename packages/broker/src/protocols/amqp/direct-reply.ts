@@ -4,8 +4,11 @@ import { REPLY_KEY_PREFIX, token } from './names.ts'
 
 /** Whoever consumes its own direct replies. */
 export interface ReplyConsumer {
-  /** A message whose address, properties and body lie in `bytes`, copied before the call returns. */
-  reply(content: Content): void
+  /**
+   * A message whose address, properties and body lie in `bytes`, copied before the call returns. `false`: it is not
+   * taken, because too many wait to be read.
+   */
+  reply(content: Content): boolean
 }
 
 /** A message on its way past the engine: ranges of one array. */
@@ -23,7 +26,8 @@ export interface Content {
 /**
  * Direct replies: a requester consumes `amq.rabbitmq.reply-to`, its requests carry a name made up for
  * its channel, and what is published to that name through the default exchange goes straight to the
- * channel, without a queue. A reply to a channel that is gone is dropped.
+ * channel, without a queue. A reply to a channel that is gone is dropped, and so is
+ * one to a client that does not read.
  */
 export class DirectReplies {
   readonly #random: Random

@@ -291,8 +291,8 @@ export class Publishing implements ConfirmSink, DurableWaiter, Owing {
   #publishReply(address: Address): void {
     const { connection, vhost } = this.#channel
     const consumer = connection.context.replies.find(vhost.name, address.key)
-    if (consumer !== undefined) consumer.reply(this.#contentOf(address.bytes, this.#draft))
-    else if (this.#mandatory) this.giveBack(address.bytes, this.#draft)
+    const taken = consumer !== undefined && consumer.reply(this.#contentOf(address.bytes, this.#draft))
+    if (!taken && this.#mandatory) this.giveBack(address.bytes, this.#draft)
     if (this.confirms === null) return
     this.confirms.oweNothing(connection.turn)
     this.#owe()

@@ -757,6 +757,25 @@ test('returns that a publisher does not read stop it from publishing', async () 
   expect(publisher.wire.paused).toBe(true)
 })
 
+test('direct replies that a requester does not read are returned, not kept [RabbitMQ direct reply-to]', async () => {
+  const { client } = await setting()
+  const requester = await (await client().open()).declare('requests')
+  requester.send(1, { ...CONSUME, queue: 'amq.rabbitmq.reply-to', noAck: true })
+  requester.publish(1, { routingKey: 'requests' }, 'ask', { replyTo: 'amq.rabbitmq.reply-to' })
+  await requester.methods()
+  const server = await client().open()
+  server.send(1, { name: 'basic.get', queue: 'requests', noAck: true })
+  const [, header] = (await server.frames()).slice(-3)
+  const { payload } = header!
+  const { replyTo } = decodeProperties(payload, new DataView(payload.buffer), 12, payload.length)
+  requester.wire.stick()
+  for (let i = 0; i < 300; i++) server.publish(1, { routingKey: replyTo!, mandatory: true }, new Uint8Array(100_000))
+  const returned = (await server.methods()).filter((method) => method.name === 'basic.return')
+  const { backlogBytesHigh, messageBytesMax } = SESSION_LIMITS
+  expect(requester.wire.backlog).toBeLessThan(backlogBytesHigh + messageBytesMax + 1024 * 1024)
+  expect(returned.length).toBeGreaterThan(100)
+})
+
 test('a delivery that nobody settles goes back to its queue, and the late ack does no harm [consumer timeout]', async () => {
   const { client, clock, engine } = await setting()
   const args = new Map<string, Field>([['x-consumer-timeout', { type: 'I', value: 1000 }]])
