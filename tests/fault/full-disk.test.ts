@@ -185,6 +185,34 @@ test('the disk is full for a while: what waited is stored when there is room, in
   expect(world.owed.size).toBe(39)
 })
 
+test('a broker on a full disk can be stopped, and nothing confirmed is lost', async () => {
+  const files = new MemoryFiles()
+  const faulty = new FaultyFiles(files)
+  const world = await open(faulty, { reserveBytes: 0 })
+  for (let id = 1; id < 20; id++) world.publish(id)
+  await world.simulation.finish(world.engine.durably())
+  faulty.arm({ kind: 'full', nth: 1, takenBytes: 7 })
+  for (let id = 20; id < 40; id++) world.publish(id)
+  await world.simulation.elapse(3000)
+  await world.simulation.finish(world.engine.close())
+  expect(world.fatal).toEqual([])
+  expect(world.owed.size).toBe(19)
+  expect((await found(files)).slice(0, 19)).toEqual(Array.from({ length: 19 }, (_, i) => i + 1))
+})
+
+test('publishers are blocked before the disk is full, however fast they are', async () => {
+  const files = new MemoryFiles({ capacityBytes: 16_000_000 })
+  const world = await open(files, { diskFreeMin: 8_000_000, reserveBytes: 0, fileBytes: 1_000_000 })
+  // Within the second between two looks they would fill it.
+  for (let id = 1; world.engine.flow.blocked === null && id < 40_000; id++) {
+    world.publish(id)
+    if (id % 200 === 0) await world.simulation.finish(world.engine.durably())
+  }
+  expect(world.engine.flow.blocked).toBe('disk')
+  expect(await files.freeBytes('/data')).toBeGreaterThan(4_000_000)
+  expect(world.fatal).toEqual([])
+})
+
 test.each([
   ['a failed sync', { kind: 'sync-error', nth: 3, path: /\.jnl$/ }],
   ['a write that the disk refuses', { kind: 'write-error', nth: 3, path: /\.jnl$/ }],

@@ -15,7 +15,7 @@ import { DEAD_LETTERS, ORDERED } from './topology.mjs'
 
 /** Finds every broken promise in a history that is sorted by time. */
 export function audit(ledgers, topology = {}) {
-  const events = withoutTheDead(ledgers)
+  const events = withTheDeadInDoubt(ledgers)
   const history = gather(events)
   const ordered = new Set(topology.ordered ?? ORDERED)
   const violations = [
@@ -45,23 +45,20 @@ const HEARD = new Set([
 ])
 
 /**
- * Leaves out what a broker said between the cut of its power and its end: a machine without power says nothing. What
- * the clients did in that time stays, for it may have had an effect, but for the settlement of what was said then.
+ * Between the moment before its power was cut and its end nobody knows what a broker's word is worth: the cut takes
+ * some time, and what was said before it took hold is true, and what was said after it would not have been heard. So
+ * nothing that was promised then is owed; a delivery may have happened and may not, and so may what was done with it.
  */
-function withoutTheDead(events) {
+function withTheDeadInDoubt(events) {
   let off = false
-  const unheard = new Set()
-  return events.filter((event) => {
+  const believed = []
+  for (const event of events) {
     if (event.kind === 'power-off') off = true
-    if (event.kind === 'power-on') {
-      off = false
-      unheard.clear()
-    }
-    if (!off) return true
-    if (event.kind === 'deliver') unheard.add(placeOf(event.queue, event.id))
-    if (event.kind === 'settle') return !unheard.has(placeOf(event.queue, event.id))
-    return !HEARD.has(event.kind)
-  })
+    if (event.kind === 'power-on') off = false
+    if (!off || !HEARD.has(event.kind)) believed.push(event)
+    else if (event.kind === 'deliver') believed.push({ ...event, doubtful: true })
+  }
+  return believed
 }
 
 /** Everything about one message in one queue. */
@@ -93,7 +90,7 @@ function gather(events) {
         confirmed.add(event.id)
         break
       case 'deliver':
-        deliveries.push(event)
+        if (!event.doubtful) deliveries.push(event)
         place(event.queue, event.id).events.push(event)
         break
       case 'settle':
@@ -157,6 +154,8 @@ function* losses({ published, confirmed, places, committed, effective, purging, 
         if (sure) yield { invariant: 'I1', text: `${publish.id} was confirmed and never delivered by ${queue}` }
         continue
       }
+      // Neither confirmed nor surely delivered: whatever became of it is right.
+      if (!sure && place.events.every((event) => event.kind !== 'deliver' || event.doubtful)) continue
       const ending = endOf(place, effective)
       if (ending === 'held' || ending === 'release') {
         yield {
@@ -190,7 +189,7 @@ function* unmarkedRepeats({ places }) {
   for (const { queue, id, events } of places.values()) {
     let seen = false
     for (const event of events) {
-      if (event.kind !== 'deliver') continue
+      if (event.kind !== 'deliver' || event.doubtful) continue
       if (seen && !event.redelivered)
         yield { invariant: 'I3', text: `${queue} delivered ${id} again without saying so` }
       seen = true
@@ -240,7 +239,9 @@ function* transactions({ begun, committed, rolledBack, effective, places, publis
     const since = committed.get(tx)?.at ?? at
     const answered = committed.has(tx) ? 'was committed' : 'took effect'
     for (const { queue, id } of takes) {
-      const again = places.get(placeOf(queue, id))?.events.find((event) => event.kind === 'deliver' && event.at > since)
+      const again = places
+        .get(placeOf(queue, id))
+        ?.events.find((event) => event.kind === 'deliver' && !event.doubtful && event.at > since)
       if (again !== undefined)
         yield {
           invariant: 'I5',

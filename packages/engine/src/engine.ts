@@ -19,7 +19,7 @@ import { type FrameStoreOptions, LocalFrameStore } from './storage/local-frame-s
 import { nodeFiles } from './storage/node-files.ts'
 import { PageStore } from './line/page-store.ts'
 import { RECORD_DEFINITION, RECORD_HEADER_BYTES, RECORD_LENGTH } from './storage/record.ts'
-import { meansFull } from './storage/storage-errors.ts'
+import { meansFull, StorageFullError } from './storage/storage-errors.ts'
 import type { Definition } from './topology/definition.ts'
 import { VHost, type VHostContext } from './topology/vhost.ts'
 
@@ -85,6 +85,7 @@ export class Engine {
   readonly #checkpointer: Checkpointer
   readonly #onFatal: (error: Error) => void
   #accepting: (() => void)[] = []
+  #advancedTo = 0
   #closed = false
   /** Everything is written; what was being read is of no use any more. */
   #stopped = false
@@ -292,12 +293,12 @@ export class Engine {
     this.flow.close()
     this.#shard.agenda.close()
     if (this.#failed === null) {
-      await this.durably()
-      await this.#checkpointer.idle()
-      await this.durably()
-      for (const line of this.#shard.lines.values()) line.markTaken()
-      await this.#checkpoint()
-      await this.#shard.journal.close()
+      try {
+        await this.#writeAll()
+      } catch (error) {
+        // What is confirmed is on disk; the next start reads the journal instead of a checkpoint.
+        if (!(error instanceof StorageFullError) && !meansFull(error)) throw error
+      }
     }
     this.#stopped = true
     await this.#shard.pages.close()
@@ -307,6 +308,8 @@ export class Engine {
   // ---- inside
 
   #advanced(position: number, lines: readonly Line[]): void {
+    this.flow.wrote(position - this.#advancedTo)
+    this.#advancedTo = position
     this.#shard.advance(position, lines)
     const behind = position - this.#checkpointer.position
     if (behind >= this.limits.checkpointBytes) this.#checkpointer.request()
@@ -317,18 +320,20 @@ export class Engine {
     }
   }
 
-  /** The last one. Without it, on a full disk, the next start reads the journal instead. */
-  async #checkpoint(): Promise<void> {
-    try {
-      await this.#checkpointer.run(this.#shard.journal.end)
-      await leaveClean(this.#files, this.#dataDir)
-    } catch (error) {
-      if (!meansFull(error)) throw error
-    }
+  async #writeAll(): Promise<void> {
+    this.#shard.journal.stopTrying()
+    await this.durably()
+    await this.#checkpointer.idle()
+    await this.durably()
+    for (const line of this.#shard.lines.values()) line.markTaken()
+    await this.#checkpointer.run(this.#shard.journal.end)
+    await leaveClean(this.#files, this.#dataDir)
+    await this.#shard.journal.close()
   }
 
   #fail(error: Error): void {
     if (this.#failed !== null || this.#stopped) return
+    if (this.#closed && error instanceof StorageFullError) return
     this.#failed = error
     this.#onFatal(error)
   }

@@ -18,6 +18,11 @@ export interface FlowSource {
   fail(error: unknown): void
 }
 
+/** The disk is looked at so often while the room that must stay free is written. */
+const LOOKS_BEFORE_LOW = 4
+/** Asking what is free costs as much as writing a little. */
+const BYTES_BETWEEN_LOOKS_MIN = 1024 * 1024
+
 /**
  * Watches disk and memory, and blocks publishers before either runs out. Consumers are never blocked:
  * they are what frees both.
@@ -30,6 +35,8 @@ export class Flow {
   #diskLow = false
   #memoryHigh = false
   #closed = false
+  #watching = false
+  #written = 0
   #blocked: BlockReason | null = null
 
   constructor(source: FlowSource) {
@@ -53,6 +60,15 @@ export class Flow {
     this.#update()
   }
 
+  /** So much was written since the last time: looks before its time when that could have filled the disk. */
+  wrote(bytes: number): void {
+    this.#written += bytes
+    if (this.#written < Math.max(this.#source.diskFreeMin / LOOKS_BEFORE_LOW, BYTES_BETWEEN_LOOKS_MIN)) return
+    if (this.#watching || this.#closed) return
+    this.#timer?.cancel()
+    void this.#watch()
+  }
+
   start(): void {
     this.#timer = this.#source.clock.after(this.#source.watchMs, () => void this.#watch())
   }
@@ -63,6 +79,8 @@ export class Flow {
   }
 
   async #watch(): Promise<void> {
+    this.#watching = true
+    this.#written = 0
     // A file system that does not say what is free is no reason to block: the next write will tell.
     const free = await this.#source.freeBytes().catch(() => Number.POSITIVE_INFINITY)
     this.#diskLow = free < this.#source.diskFreeMin
@@ -75,6 +93,7 @@ export class Flow {
       return
     }
     this.#memoryHigh = this.#source.residentBytes() > this.#source.memoryMax
+    this.#watching = false
     if (this.#closed) return
     this.#update()
     this.start()

@@ -44,6 +44,7 @@ export class Journal {
   #death: unknown = null
   #retry: Timer | null = null
   #full = false
+  #lastTry = false
 
   #cold: Block[] = []
   #coldBytes = 0
@@ -184,6 +185,19 @@ export class Journal {
 
   #waiting: { target: number; resolve: () => void; reject: (error: unknown) => void }[] = []
 
+  /** From now on a full disk is tried once more: what is pending then was never confirmed, and is given up. */
+  stopTrying(): void {
+    this.#lastTry = true
+  }
+
+  #giveUp(): void {
+    this.#dead = true
+    this.#death = new StorageFullError('the disk is full, and the broker stops')
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const waiter of waiting) waiter.reject(this.#death)
+  }
+
   /** Writes what is pending and stops. */
   async close(): Promise<void> {
     await this.flushed()
@@ -238,6 +252,7 @@ export class Journal {
           this.#full = true
           this.#events.full(true)
         }
+        if (this.#lastTry && !this.#store.reserveHeld) return this.#giveUp()
         // The reserve makes room for what is pending, settlements above all; publishers are blocked meanwhile.
         const wait = this.#store.reserveHeld ? this.#store.releaseReserve() : Promise.resolve()
         wait.then(
