@@ -30,7 +30,8 @@ export class ByteChannel implements Transport {
 
   /** The peer sends bytes. The array is overwritten afterwards, as a shared read buffer would be. */
   receive(bytes: Uint8Array): void {
-    const chunk = bytes.slice()
+    // Not `slice`: that of a Buffer is no copy.
+    const chunk = new Uint8Array(bytes)
     this.session.receive(chunk)
     chunk.fill(0xdd)
   }
