@@ -9,10 +9,9 @@ setUp()
 const options = process.argv.slice(2)
 const chosen = options.some((option) => option.startsWith('--project'))
 const projects = chosen ? [] : SUITES.flatMap((suite) => ['--project', suite])
-const vitest = spawn(
-  process.execPath,
-  [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...projects, ...options],
-  { cwd: root, stdio: 'inherit' },
-)
+const vitest = spawn(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', ...projects, ...options], {
+  cwd: root,
+  stdio: 'inherit',
+})
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => vitest.kill(signal))
 vitest.on('exit', (code) => process.exit(code ?? 1))
