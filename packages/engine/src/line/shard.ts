@@ -256,8 +256,8 @@ export class Shard implements LineHost {
   }
 
   /**
-   * Gives a stored message a place on `to`, and settles the place it had on `from`, atomically.
-   * Records both where they are durable and pushes the entry.
+   * Gives a stored message a further place, at the end of `to`, and returns its sequence number. Durable with the open
+   * frame where the line is; a place that the message leaves for it is the caller's to settle, before it awaits anything.
    */
   place(to: Line, position: number, size: number, at: number, target: number, attempts: number): number {
     if (to.durable) {

@@ -60,7 +60,7 @@ export class VHost implements QueueHost {
       queue: (queueName) => this.#queues.get(queueName),
       standardExchanges: context.standardExchanges,
       onDeleted: (exchange) => this.#exchangeGone(exchange),
-      onUnbound: (binding) => this.#unbound(binding),
+      // Bindings that go with their queue or exchange need no record: replaying its end removes them again.
     })
     const { routesMax } = context.limits
     this.#publisher = new Publisher({ ...context, routesMax }, this.exchangeTable, () => this.schedule)
@@ -330,9 +330,6 @@ export class VHost implements QueueHost {
     this.#publisher.forgetRoutes(exchange.name)
     if (exchange.definition.durable) this.#record({ kind: 'exchange_deleted', vhost: this.name, name: exchange.name })
   }
-
-  /** Bindings that go with their queue or exchange need no record: replaying its end removes them again. */
-  #unbound(_binding: Binding): void {}
 }
 
 function bindingDefinition(binding: Binding): BindingDefinition {
