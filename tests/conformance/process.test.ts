@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import amqp from 'amqplib'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { CLI, spawnStathmos, type BrokerProcess } from '../amqp/broker-under-test.ts'
 import { RawClient } from '../amqp/raw-client.ts'
 
@@ -166,7 +166,8 @@ test('more clients than the process may have files: some are refused, the broker
   expect((await fetch(`${endpoints.http}/readyz`)).status).toBe(200)
   for (const socket of sockets) socket.destroy()
   await Promise.all(refused)
-  using client = await RawClient.open(endpoints.amqp)
+  // The broker hears of each end by itself; until it has, a newcomer may be one too many.
+  const client = await vi.waitFor(() => RawClient.open(endpoints.amqp), { timeout: 10_000 })
   await client.call(1, 'confirm.select', {})
   client.destroy()
   child.kill('SIGTERM')
