@@ -112,6 +112,7 @@ export async function startBroker(settings: Settings, { log, onFatal }: BrokerSu
         passwords,
         clock,
         random: systemRandom,
+        log,
         remoteGuestAllowed: settings.allowRemoteGuest,
       }),
       registry: new SessionRegistry(),

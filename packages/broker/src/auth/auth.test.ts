@@ -1,5 +1,6 @@
 import { seededRandom, systemClock, systemRandom, type Clock } from '@stathmos/std'
 import { afterAll, expect, test } from 'vitest'
+import { silentLog } from '../log/log.ts'
 import type { Peer } from '../session/protocol.ts'
 import { openAuthenticator } from './authenticator.ts'
 import { openKeyDeriver, type KeyDeriver } from './key-deriver.ts'
@@ -41,6 +42,7 @@ function authenticator(
     passwords,
     clock: options.clock ?? systemClock,
     random: seededRandom(1),
+    log: silentLog,
     remoteGuestAllowed: options.remoteGuestAllowed ?? false,
   })
 }

@@ -1,5 +1,7 @@
 import type { Clock, Random } from '@stathmos/std'
+import type { Log } from '../log/log.ts'
 import type { Authenticator } from '../session/protocol.ts'
+import { GuessLimiter } from './guess-limiter.ts'
 import type { Passwords } from './passwords.ts'
 import { VerdictCache } from './verdict-cache.ts'
 
@@ -16,6 +18,7 @@ export interface AuthenticatorOptions {
   readonly passwords: Passwords
   readonly clock: Clock
   readonly random: Random
+  readonly log: Log
   /** Lets guest in from other machines too. */
   readonly remoteGuestAllowed: boolean
 }
@@ -26,13 +29,16 @@ export function openAuthenticator({
   passwords,
   clock,
   random,
+  log,
   remoteGuestAllowed,
 }: AuthenticatorOptions): Authenticator {
   const verdicts = new VerdictCache(clock, random)
+  const guesses = new GuessLimiter(clock, log)
   return {
     async verify(name, password, peer) {
       const stored = users.user(name)?.passwordHash
-      const right = await verdicts.decide(name, password, stored, () => passwords.matches(password, stored))
+      const check = (): Promise<boolean | null> => passwords.matches(password, stored)
+      const right = await verdicts.decide(name, password, stored, () => guesses.run(peer.address, check))
       // The peer of the socket decides, never the listener it came to or an address that somebody claims.
       const welcome = name !== GUEST || peer.loopback || remoteGuestAllowed
       return right === true && welcome

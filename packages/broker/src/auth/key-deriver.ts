@@ -27,7 +27,7 @@ export interface KeyDeriver {
 }
 
 /**
- * Requests in the queue, about 5 s of work and rest: who stands further back would not be served before the handshake's
+ * Requests in the queue, about 2 s of work: who stands further back would not be served before the handshake's
  * deadline, and an attacker gets no more memory than this.
  */
 const WAITING_MAX = 32

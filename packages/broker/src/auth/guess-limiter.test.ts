@@ -1,0 +1,130 @@
+import { systemClock, type Clock } from '@stathmos/std'
+import { beforeEach, expect, test } from 'vitest'
+import { silentLog, type Log } from '../log/log.ts'
+import { GuessLimiter } from './guess-limiter.ts'
+
+const GUESSER = '10.0.0.1'
+const OTHER = '10.0.0.2'
+
+let now: number
+let timers: { at: number; action: () => void }[]
+let warnings: unknown[]
+let limiter: GuessLimiter
+let checks: number
+
+const clock: Clock = {
+  ...systemClock,
+  monotonic: () => now,
+  after(delay, action) {
+    const timer = { at: now + delay, action }
+    timers.push(timer)
+    return { cancel: () => void timers.splice(timers.indexOf(timer), 1) }
+  },
+}
+const log: Log = { ...silentLog, warn: (message, fields) => warnings.push([message, fields]) }
+
+/** A check that takes 50 ms and finds the password wrong. */
+const wrong = (): Promise<boolean> => {
+  checks++
+  now += 50
+  return Promise.resolve(false)
+}
+const right = (): Promise<boolean> => Promise.resolve(true)
+
+/** Lets what is due run, and what follows from it in microtasks. */
+async function advance(ms: number): Promise<void> {
+  now += ms
+  for (const timer of timers.filter(({ at }) => at <= now)) {
+    timers.splice(timers.indexOf(timer), 1)
+    timer.action()
+  }
+  await new Promise((resolve) => setImmediate(resolve))
+}
+
+async function becomeSuspect(): Promise<void> {
+  for (let guess = 0; guess <= 10; guess++) expect(await limiter.run(GUESSER, wrong)).toBe(false)
+}
+
+beforeEach(() => {
+  now = 0
+  timers = []
+  warnings = []
+  checks = 0
+  limiter = new GuessLimiter(clock, log)
+})
+
+test('ten wrong passwords are forgiven; one more slows the address, and the log says so once', async () => {
+  await becomeSuspect()
+  expect(timers).toEqual([])
+  expect(await limiter.run(GUESSER, wrong)).toBe(false)
+  expect(timers).toHaveLength(1)
+  expect(warnings).toEqual([['logins slowed: too many wrong passwords', { peer: GUESSER }]])
+})
+
+test('a slowed address gets one check at a time, and a rest of nine times as long after each', async () => {
+  await becomeSuspect()
+  const answers = Promise.all([limiter.run(GUESSER, wrong), limiter.run(GUESSER, wrong), limiter.run(GUESSER, right)])
+  await advance(0)
+  expect(checks).toBe(12)
+  await advance(449)
+  expect(checks).toBe(12)
+  await advance(1)
+  expect(checks).toBe(13)
+  await advance(450)
+  expect(await answers).toEqual([false, false, true])
+})
+
+test('of many slowed logins some wait and the others are turned away unchecked', async () => {
+  await becomeSuspect()
+  const answers = Array.from({ length: 20 }, () => limiter.run(GUESSER, wrong))
+  // One is being checked and sixteen wait.
+  expect(await Promise.all(answers.slice(17))).toEqual([null, null, null])
+  expect(checks).toBe(12)
+})
+
+test('logins that came before their address was slowed are slowed with it', async () => {
+  const answers = Array.from({ length: 100 }, () => limiter.run(GUESSER, wrong))
+  expect(await Promise.all(answers.slice(28))).toEqual(Array.from({ length: 72 }, () => null))
+  await advance(0)
+  // Eleven were checked at full speed; the twelfth is the first of the slowed ones.
+  expect(checks).toBe(12)
+})
+
+test('other addresses are not slowed', async () => {
+  await becomeSuspect()
+  for (let guess = 0; guess < 20; guess++) void limiter.run(GUESSER, wrong)
+  expect(await limiter.run(OTHER, right)).toBe(true)
+  expect(checks).toBe(12)
+})
+
+test('right passwords never slow an address', async () => {
+  for (let login = 0; login < 100; login++) expect(await limiter.run(OTHER, right)).toBe(true)
+  expect(timers).toEqual([])
+})
+
+test('an address that gives no wrong password for a minute is trusted again', async () => {
+  await becomeSuspect()
+  now += 60_000
+  await limiter.run(GUESSER, wrong)
+  expect(timers).toEqual([])
+})
+
+test('more logins at once than can be served in time are turned away, the last ones first', async () => {
+  let finish: (answer: boolean) => void = () => {}
+  const slow = (): Promise<boolean> => new Promise((resolve) => (finish = resolve))
+  const first = limiter.run(OTHER, slow)
+  const answers = Array.from({ length: 129 }, (_, index) => limiter.run(`10.1.0.${index}`, right))
+  expect(await answers.at(-1)).toBeNull()
+  finish(true)
+  expect(await first).toBe(true)
+  expect(new Set(await Promise.all(answers.slice(0, -1)))).toEqual(new Set([true]))
+})
+
+test('a check that fails lets the next one have its turn', async () => {
+  await becomeSuspect()
+  const failing = limiter.run(GUESSER, () => Promise.reject(new Error('no thread')))
+  const next = limiter.run(GUESSER, right)
+  await expect(failing).rejects.toThrow('no thread')
+  await advance(0)
+  expect(await next).toBe(true)
+})
