@@ -90,6 +90,9 @@ export class Consumer {
   paused = false
   /** In the queue's round of those that can take a message. */
   waiting = false
+  /** Its neighbours in that round, which closes with the last one behind the first; itself: nobody else. */
+  before: Consumer = this
+  behind: Consumer = this
   inBurst = false
   cancelled = false
 

@@ -180,7 +180,9 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
         queue: this.name,
       })
     }
-    if (this.consumers.some((other) => other.exclusive) || (options.exclusive === true && this.consumers.length > 0)) {
+    const [other] = this.consumers
+    // One that excludes others is alone.
+    if (other !== undefined && (other.exclusive || options.exclusive === true)) {
       throw new EngineError('exclusive_consumer', `queue "${this.name}" has a consumer that excludes others`, {
         queue: this.name,
       })

@@ -1,9 +1,17 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Consumer } from './consumer.ts'
+import { Consumer, type Receiver, type Subscribed } from './consumer.ts'
 import { Rounds } from './rounds.ts'
 
-const consumer = (priority: number): Consumer => ({ priority, waiting: false }) as Consumer
+let made = 0
+const consumer = (priority: number): Consumer =>
+  new Consumer({} as Subscribed, {
+    receiver: {} as Receiver,
+    credit: 1,
+    autoAccept: true,
+    priority,
+    tag: `consumer ${made++}`,
+  })
 
 function picks(rounds: Rounds, count: number): (Consumer | null)[] {
   return Array.from({ length: count }, () => {
@@ -40,26 +48,63 @@ test('who is added twice has one turn in a round', () => {
   expect(picks(rounds, 4)).toEqual([a, b, a, b])
 })
 
-test('who leaves is gone, and the others keep their turns', () => {
+test('whoever comes, leaves and takes turns, in whatever order: the rounds are those of plain lists', () => {
+  const happening = fc.record({
+    what: fc.constantFrom('add', 'remove', 'rotate', 'skip'),
+    who: fc.nat({ max: 9 }),
+  })
   fc.assert(
-    fc.property(
-      fc.array(fc.nat({ max: 3 }), { minLength: 1, maxLength: 20 }),
-      fc.array(fc.nat()),
-      (priorities, gone) => {
-        const rounds = new Rounds()
-        const all = priorities.map(consumer)
-        for (const one of all) rounds.add(one)
-        const left = new Set(all)
-        for (const pick of gone) {
-          const leaver = all[pick % all.length]!
-          rounds.remove(leaver)
-          left.delete(leaver)
-          const top = Math.max(...[...left].map(({ priority }) => priority))
-          const expected = [...left].filter(({ priority }) => priority === top)
-          expect(rounds.empty).toBe(left.size === 0)
-          expect(new Set(picks(rounds, expected.length))).toEqual(new Set(expected))
+    fc.property(fc.array(fc.nat({ max: 3 }), { minLength: 10, maxLength: 10 }), fc.array(happening), (given, story) => {
+      const rounds = new Rounds()
+      const all = given.map(consumer)
+      // The first of the list has its turn.
+      const lists = new Map<number, Consumer[]>([0, 1, 2, 3].map((priority) => [priority, []]))
+      const top = (): Consumer[] | undefined =>
+        [3, 2, 1, 0].map((one) => lists.get(one)!).find(({ length }) => length > 0)
+      for (const { what, who } of story) {
+        const one = all[who]!
+        const list = lists.get(one.priority)!
+        if (what === 'add') {
+          rounds.add(one)
+          if (!list.includes(one)) list.push(one)
+        } else if (what === 'remove') {
+          rounds.remove(one)
+          if (list.includes(one)) list.splice(list.indexOf(one), 1)
+        } else {
+          const first = top()?.shift()
+          if (first === undefined) continue
+          rounds[what]()
+          if (what === 'rotate') lists.get(first.priority)!.push(first)
         }
-      },
-    ),
+        expect(rounds.empty).toBe(top() === undefined)
+        expect(rounds.first() === (top()?.[0] ?? null)).toBe(true)
+        expect(all.map(({ waiting }) => waiting)).toEqual(
+          all.map((other) => lists.get(other.priority)!.includes(other)),
+        )
+      }
+    }),
   )
+})
+
+test('who left keeps no other one in memory', () => {
+  const rounds = new Rounds()
+  const [a, b, c] = [consumer(0), consumer(0), consumer(0)]
+  for (const one of [a, b, c]) rounds.add(one)
+  rounds.remove(b)
+  expect([b.before === b, b.behind === b]).toEqual([true, true])
+})
+
+// Were one departure as much work as there are others, this would take minutes.
+test('a hundred thousand consumers leave one after the other, first, last or in between', () => {
+  const rounds = new Rounds()
+  const all = Array.from({ length: 100_000 }, () => consumer(0))
+  for (const one of all) rounds.add(one)
+  const third = Math.floor(all.length / 3)
+  for (let i = 0; i < third; i++) {
+    rounds.remove(all[i]!)
+    rounds.remove(all.at(-1 - i)!)
+    rounds.remove(all[third + ((i * 7) % third)]!)
+  }
+  for (const one of all) rounds.remove(one)
+  expect(rounds.empty).toBe(true)
 })

@@ -3,102 +3,71 @@ import type { Consumer } from './consumer.ts'
 /**
  * Consumers that can take a message, in fair rounds, the highest priority first. Only those who can take
  * one are in here, so that a pick costs the same with one consumer or ten thousand.
+ *
+ * The consumers of one priority are a ring, linked by {@link Consumer.before} and {@link Consumer.behind}: one
+ * that leaves, in its turn or out of it, costs the same as well.
  */
 export class Rounds {
-  readonly #levels: Level[] = []
+  /** Of each ring the one whose turn it is, the highest priority first. */
+  readonly #firsts: Consumer[] = []
 
   get empty(): boolean {
-    return this.#levels.length === 0
+    return this.#firsts.length === 0
   }
 
   add(consumer: Consumer): void {
     if (consumer.waiting) return
     consumer.waiting = true
-    let at = 0
-    const levels = this.#levels
-    while (at < levels.length && levels[at]!.priority > consumer.priority) at++
-    if (at === levels.length || levels[at]!.priority !== consumer.priority) {
-      levels.splice(at, 0, new Level(consumer.priority))
+    const at = this.#ringOf(consumer.priority)
+    const first = this.#firsts[at]
+    if (first === undefined || first.priority !== consumer.priority) {
+      this.#firsts.splice(at, 0, consumer)
+      return
     }
-    levels[at]!.push(consumer)
+    // The last of a ring is before the first.
+    const last = first.before
+    last.behind = first.before = consumer
+    consumer.before = last
+    consumer.behind = first
   }
 
   /** The one whose turn it is; it stays where it is until {@link rotate} or {@link skip}. Null: nobody. */
   first(): Consumer | null {
-    return this.#levels.length === 0 ? null : this.#levels[0]!.first()
+    return this.#firsts.length === 0 ? null : this.#firsts[0]!
   }
 
   /** The first one took a message and can take another: it goes to the end of its round. */
   rotate(): void {
-    this.#levels[0]!.rotate()
+    this.#firsts[0] = this.#firsts[0]!.behind
   }
 
   /** The first one cannot take more: it leaves the rounds. */
   skip(): void {
-    const level = this.#levels[0]!
-    level.shift().waiting = false
-    if (level.size === 0) this.#levels.shift()
+    this.#leave(this.#firsts[0]!, 0)
   }
 
   remove(consumer: Consumer): void {
-    if (!consumer.waiting) return
+    if (consumer.waiting) this.#leave(consumer, this.#ringOf(consumer.priority))
+  }
+
+  #leave(consumer: Consumer, at: number): void {
     consumer.waiting = false
-    const at = this.#levels.findIndex((level) => level.priority === consumer.priority)
-    const level = this.#levels[at]!
-    level.remove(consumer)
-    if (level.size === 0) this.#levels.splice(at, 1)
-  }
-}
-
-/** A ring of consumers. */
-class Level {
-  readonly priority: number
-  #items: (Consumer | undefined)[] = [undefined, undefined]
-  #head = 0
-  size = 0
-
-  constructor(priority: number) {
-    this.priority = priority
-  }
-
-  first(): Consumer {
-    return this.#items[this.#head]!
-  }
-
-  push(consumer: Consumer): void {
-    if (this.size === this.#items.length) this.#grow()
-    this.#items[(this.#head + this.size) & (this.#items.length - 1)] = consumer
-    this.size++
-  }
-
-  shift(): Consumer {
-    const consumer = this.#items[this.#head]!
-    this.#items[this.#head] = undefined
-    this.#head = (this.#head + 1) & (this.#items.length - 1)
-    this.size--
-    return consumer
-  }
-
-  rotate(): void {
-    if (this.size > 1) this.push(this.shift())
-  }
-
-  remove(consumer: Consumer): void {
-    const kept: Consumer[] = []
-    for (let i = 0; i < this.size; i++) {
-      const item = this.#items[(this.#head + i) & (this.#items.length - 1)]!
-      if (item !== consumer) kept.push(item)
+    const { before, behind } = consumer
+    if (behind === consumer) {
+      this.#firsts.splice(at, 1)
+      return
     }
-    this.#items.fill(undefined)
-    for (const [i, item] of kept.entries()) this.#items[i] = item
-    this.#head = 0
-    this.size = kept.length
+    before.behind = behind
+    behind.before = before
+    consumer.before = consumer.behind = consumer
+    if (this.#firsts[at] === consumer) this.#firsts[at] = behind
   }
 
-  #grow(): void {
-    const items: (Consumer | undefined)[] = Array.from({ length: this.#items.length * 2 })
-    for (let i = 0; i < this.size; i++) items[i] = this.#items[(this.#head + i) & (this.#items.length - 1)]
-    this.#items = items
-    this.#head = 0
+  /** Where the ring of a priority is among {@link #firsts}, or where it would go. */
+  #ringOf(priority: number): number {
+    const firsts = this.#firsts
+    let at = 0
+    while (at < firsts.length && firsts[at]!.priority > priority) at++
+    return at
   }
 }
