@@ -132,18 +132,28 @@ test('guest is let in from this machine only, unless that is allowed explicitly'
   expect(await allowing.verify('guest', 'guest', remote)).toBe(true)
 })
 
-test('a storm of reconnecting clients costs one hash, and another after a minute', async () => {
+test('a storm of reconnecting clients costs one hash, and another after an hour', async () => {
   let now = 0
   const passwords = fakePasswords()
   const { verify } = authenticator(passwords, { clock: { ...systemClock, monotonic: () => now } })
   const all = await Promise.all(Array.from({ length: 1000 }, () => verify('ann', 'secret', remote)))
   expect(all.every(Boolean)).toBe(true)
   expect(passwords.checks).toBe(1)
-  now = 59_999
+  now = 3_599_999
   await verify('ann', 'secret', remote)
   expect(passwords.checks).toBe(1)
-  now = 60_000
+  now = 3_600_000
   await verify('ann', 'secret', remote)
+  expect(passwords.checks).toBe(2)
+})
+
+test('a wrong password that is repeated costs a hash a minute', async () => {
+  let now = 0
+  const passwords = fakePasswords()
+  const { verify } = authenticator(passwords, { clock: { ...systemClock, monotonic: () => now } })
+  for (now = 0; now < 60_000; now += 1_000) expect(await verify('ann', 'wrong', remote)).toBe(false)
+  expect(passwords.checks).toBe(1)
+  expect(await verify('ann', 'wrong', remote)).toBe(false)
   expect(passwords.checks).toBe(2)
 })
 

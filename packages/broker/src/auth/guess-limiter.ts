@@ -1,8 +1,8 @@
 import type { Clock } from '@stathmos/std'
 import type { Log } from '../log/log.ts'
 
-/** Wrong passwords that an address may give within `FORGOTTEN_MS` of each other before its logins are slowed. */
-const WRONG_MAX = 10
+/** Wrong passwords that an address may give, each within `FORGOTTEN_MS` of the one before, until its logins are slowed. */
+const WRONG_MAX = 5
 
 /** How long an address must give no wrong password to be trusted again. */
 const FORGOTTEN_MS = 60_000
@@ -13,15 +13,15 @@ const ADDRESSES_MAX = 1_000
 /** Logins that wait, some 6 s of work: who stands further back would not be served before the handshake's deadline. */
 const WAITING_MAX = 128
 
-/** Slowed logins among them: these get about two checks a second. */
-const SLOWED_MAX = 16
+/** Slowed logins among them; they get a check every few seconds. */
+const SLOWED_MAX = 2
 
 /**
- * After the check of a slowed login nobody slowed is served for so many times as long as it took. Deriving a key takes
- * the caches and the memory's bandwidth from the thread that moves messages, and on a small machine a core: a tenth
- * of the time is what guessing may have.
+ * After the check of a slowed login the next of its kind waits for so many times as long as it took. Deriving a key takes
+ * a core, the caches and the memory's bandwidth, and on a small machine the messages notice, whatever the priority of
+ * the thread: guessing may have a hundredth of the time, so that 99 of 100 messages meet none of it.
  */
-const REST_FACTOR = 9
+const REST_FACTOR = 99
 
 interface Suspicion {
   wrong: number

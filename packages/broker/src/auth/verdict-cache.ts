@@ -1,8 +1,14 @@
 import { createHmac } from 'node:crypto'
 import type { Clock, Random } from '@stathmos/std'
 
-/** How long a verdict is believed; a changed password counts at once, because the stored hash is part of the key. */
-const KEPT_MS = 60_000
+/** How long a wrong password is remembered. */
+const WRONG_KEPT_MS = 60_000
+
+/**
+ * How long a right one is. A changed password counts at once all the same, because the stored hash is part of the key:
+ * long, so that who is known gets in while somebody guesses from the same address.
+ */
+const RIGHT_KEPT_MS = 3_600_000
 
 /** About 2 MiB of verdicts. */
 const VERDICTS_MAX = 10_000
@@ -11,7 +17,7 @@ const SECRET_BYTES = 32
 
 interface Verdict {
   readonly result: Promise<boolean | null>
-  readonly expiresAtMs: number
+  expiresAtMs: number
 }
 
 /**
@@ -41,11 +47,13 @@ export class VerdictCache {
     const known = this.#verdicts.get(key)
     if (known !== undefined && now < known.expiresAtMs) return known.result
     const result = check()
+    const verdict: Verdict = { result, expiresAtMs: now + WRONG_KEPT_MS }
     this.#verdicts.delete(key)
-    this.#verdicts.set(key, { result, expiresAtMs: now + KEPT_MS })
+    this.#verdicts.set(key, verdict)
     this.#evict()
-    void result.then((verdict) => {
-      if (verdict === null && this.#verdicts.get(key)?.result === result) this.#verdicts.delete(key)
+    void result.then((answer) => {
+      if (answer === true) verdict.expiresAtMs = this.#clock.monotonic() + RIGHT_KEPT_MS
+      if (answer === null && this.#verdicts.get(key) === verdict) this.#verdicts.delete(key)
     })
     return result
   }
