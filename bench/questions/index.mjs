@@ -7,6 +7,7 @@ import { idleConnections } from './idle-connections.mjs'
 import { manyQueues } from './many-queues.mjs'
 import { publishConfirm } from './publish-confirm.mjs'
 import { steady } from './steady.mjs'
+import { wrongPasswords } from './wrong-passwords.mjs'
 
 export const QUESTIONS = [
   publishConfirm('16', 16, { rate: 1_000_000, cpuUs: 1.0 }),
@@ -21,6 +22,7 @@ export const QUESTIONS = [
   endToEnd('16k', 16_384, { rate: 24_000, cpuUs: 32 }),
   endToEnd('transient', 128, { rate: 500_000, cpuUs: 1.8 }, { persistent: 0 }),
   steady,
+  wrongPasswords,
   manyQueues,
   fanOut,
   backlog('1m', 1_000_000, { residentMb: 120, restartMs: 500, rate: 650_000, cpuUs: 1.3 }),

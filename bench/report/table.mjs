@@ -5,6 +5,7 @@ const UNITS = {
   cpuUs: ['CPU µs per message', (value) => value.toPrecision(3)],
   confirmP50Ms: ['confirm p50, ms', (value) => value.toPrecision(3)],
   confirmP99Ms: ['confirm p99, ms', (value) => value.toPrecision(3)],
+  confirmP99Factor: ['confirm p99, times that without them', (value) => value.toPrecision(3)],
   deliveryP50Ms: ['delivery p50, ms', (value) => value.toPrecision(3)],
   deliveryP99Ms: ['delivery p99, ms', (value) => value.toPrecision(3)],
   residentMb: ['resident, MiB', (value) => Math.round(value).toLocaleString('en')],
