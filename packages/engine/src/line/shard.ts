@@ -73,7 +73,7 @@ export class Shard implements LineHost {
 
   #waiters: DurableWaiter[] = []
   #bursts: Flushable[] = []
-  #soonPumps: Line[] = []
+  #soonLines = new Set<Line>()
   #turn = false
   #settleTimer = false
   readonly #debts = new Set<Promise<void>>()
@@ -122,7 +122,7 @@ export class Shard implements LineHost {
 
   /** Has a line's owner look at it at the end of this turn: it has entries that wait for no disk. */
   lookSoon(line: Line): void {
-    this.#soonPumps.push(line)
+    this.#soonLines.add(line)
     this.#atEndOfTurn()
   }
 
@@ -135,8 +135,8 @@ export class Shard implements LineHost {
   readonly #endTurn = (): void => {
     // Whoever asks from now on gets a turn of its own.
     this.#turn = false
-    const lines = this.#soonPumps
-    this.#soonPumps = []
+    const lines = this.#soonLines
+    this.#soonLines = new Set()
     for (const line of lines) line.onVisible(line)
     this.flushBursts()
   }

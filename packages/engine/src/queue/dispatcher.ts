@@ -7,6 +7,12 @@ import type { Lanes } from './lanes.ts'
 import type { Lapsed } from './leases.ts'
 import type { Roster } from './roster.ts'
 
+/**
+ * Messages of one queue handed out in one turn, some 15 ms of work with a protocol's encoding: sockets and other
+ * queues are not to wait for all of a backlog. Fewer would fall behind when many senders fill the queue in a turn.
+ */
+export const HANDED_OUT_MAX = 16_384
+
 export interface GetOptions {
   /** The message comes back, as a failed attempt, after this time; left out: never. */
   readonly leaseMs?: number
@@ -16,6 +22,8 @@ export interface GetOptions {
 /** What the dispatcher asks of its queue. */
 export interface DispatcherHost {
   readonly deleted: boolean
+  /** Has {@link Dispatcher.pump} called again in the next turn. */
+  lookSoon(): void
   accept(ticket: number): void
   /** Begins the lease of a delivery. */
   lease(ticket: number, atMs: number, lapsed: Lapsed | null): void
@@ -28,6 +36,8 @@ export type GetDone = (ticket: number, message: MessageView | null, remaining: n
 
 /** Hands messages out: to the consumers whose turn it is, or to whoever asks for one. */
 export class Dispatcher {
+  /** Somebody may get more in the next turn: until then, what waits is neither one too many nor late. */
+  unfinished = false
   readonly #shard: Shard
   readonly #host: DispatcherHost
   readonly #lanes: Lanes
@@ -43,17 +53,25 @@ export class Dispatcher {
     this.#expiry = parts.expiry
   }
 
-  /** Hands out what there is to whoever can take it. Goes on by itself when something comes from disk first. */
+  /**
+   * Hands out what there is to whoever can take it. Goes on by itself when something comes from disk first, and in
+   * the next turn when there is more than {@link HANDED_OUT_MAX}.
+   */
   pump(): void {
     const { journal } = this.#shard
+    this.unfinished = false
     let now = this.#expiry.possible ? this.#shard.clock.now() : 0
-    while (!this.#host.deleted) {
+    for (let left = HANDED_OUT_MAX; !this.#host.deleted; left--) {
       const consumer = this.#roster.next()
       if (consumer === null) return
       const line = this.#lanes.first()
       if (line === null) {
         if (this.#lanes.cold !== null) this.#resumeAfter(this.#lanes.cold)
         return
+      }
+      if (left === 0) {
+        this.unfinished = true
+        return this.#host.lookSoon()
       }
       const { page, index } = line
       const position = page.positions[index]!

@@ -150,7 +150,7 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
   /** Acts on what was enqueued: it may be for somebody who waits for no disk, or one too many. */
   entered(persistent: boolean): void {
     const { awaits } = this.#roster
-    if (!(persistent && this.#durable) && (awaits || this.#atOnce)) this.#lookSoon()
+    if (!(persistent && this.#durable) && (awaits || this.#atOnce)) this.lookSoon()
     if (this.#limit.dropsHead && !awaits) this.#enforceLimit()
   }
 
@@ -165,7 +165,7 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
 
   /** Drops the oldest ready messages beyond the limit, where that is what the queue does. */
   #enforceLimit(): void {
-    if (!this.#limit.dropsHead || this.deleted) return
+    if (!this.#limit.dropsHead || this.deleted || this.#dispatcher.unfinished) return
     const spared = this.#spared()
     while (this.#limit.isExceeded(this.ready, this.#lanes.readyBytes, spared)) if (!this.#dropFirst()) return
   }
@@ -200,7 +200,7 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
     consumer.cancelled = true
     consumer.sharedCredit?.leave(consumer)
     this.#roster.remove(consumer)
-    if (this.#roster.awaits && this.ready > 0) this.#lookSoon()
+    if (this.#roster.awaits && this.ready > 0) this.lookSoon()
     this.touch()
     if (this.consumers.length === 0 && this.definition.autoDelete && this.#roster.everUsed && !this.deleted) {
       this.#host.retire(this)
@@ -213,7 +213,7 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
 
   /** A consumer can take messages (again). */
   enlist(consumer: Consumer): void {
-    if (!this.deleted && this.#roster.enlist(consumer) && this.ready > 0) this.#lookSoon()
+    if (!this.deleted && this.#roster.enlist(consumer) && this.ready > 0) this.lookSoon()
   }
 
   /**
@@ -248,7 +248,7 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
     if (delayMs > 0) return this.#postpone(line, ticket, page, index, delayMs, attempts)
     line.release(seq, attempts)
     if (this.#expiry.note(page.earliest)) this.#appoint()
-    if (this.#roster.awaits) this.#lookSoon()
+    if (this.#roster.awaits) this.lookSoon()
     this.#enforceLimit()
   }
 
@@ -336,7 +336,7 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
       return
     }
     this.#endLeases(nowMs)
-    if (nowMs >= this.#expiry.dueAtMs && !this.#burials.pending) this.#expire(nowMs)
+    if (nowMs >= this.#expiry.dueAtMs && !this.#burials.pending && !this.#dispatcher.unfinished) this.#expire(nowMs)
     this.#appoint()
   }
 
@@ -351,6 +351,8 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
     this.#looking = false
     if (this.deleted) return
     this.pump()
+    // What is left is judged when all that can be handed out is.
+    if (this.#dispatcher.unfinished) return
     this.#enforceLimit()
     if (this.#atOnce) {
       this.#atOnce = false
@@ -358,7 +360,7 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
     }
   }
 
-  #lookSoon(): void {
+  lookSoon(): void {
     if (this.#looking) return
     this.#looking = true
     this.#shard.lookSoon(this.lines[0]!)
