@@ -66,7 +66,7 @@ export const rooms: Rooms = {
   'broker/data-directory': ['std'],
   'broker/session': ['std', 'engine'],
   'broker/net': ['std', 'broker/session', 'broker/log'],
-  'broker/auth': ['std', 'engine', 'broker/session', 'broker/net'],
+  'broker/auth': ['std', 'engine', 'broker/session', 'broker/net', 'broker/log'],
   'broker/http': ['std', 'engine', 'broker/log'],
   // Each protocol is a stranger to every other: none has an arrow to another.
   'broker/protocols/amqp': ['std', 'wire', 'engine', 'broker/session'],
