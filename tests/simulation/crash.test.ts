@@ -1,6 +1,6 @@
 import { MemoryFiles, type Sighting } from '@stathmos/testkit'
 import { expect, test } from 'vitest'
-import { History, type Inventory, inventory, live } from './life.ts'
+import { type Ground, History, type Inventory, inventory, live } from './life.ts'
 
 const SEEDS = 400
 
@@ -11,8 +11,8 @@ const ONCE_FAILED: Readonly<Record<number, string>> = {
 }
 
 /** Several lives of one data directory, most of them cut off at a random call. */
-async function livesOf(seed: number): Promise<History> {
-  const history = new History(seed, new MemoryFiles())
+async function livesOf(seed: number, ground: Ground = {}): Promise<History> {
+  const history = new History(seed, new MemoryFiles(), ground)
   const { simulation } = history
   for (let life = 0; life < 4; life++) {
     const recovering = simulation.pick(3) === 0
@@ -40,6 +40,17 @@ test(`${SEEDS} random histories of crashes keep every promise`, async () => {
   }
   // A simulation in which nothing happens keeps every promise, too.
   expect(Math.min(...Object.values(total))).toBeGreaterThan(SEEDS)
+})
+
+test('transactions that reject what has left memory keep every promise', async () => {
+  let deadLetters = 0
+  for (let seed = 1; seed <= SEEDS / 4; seed++) {
+    const { ledger } = await livesOf(seed, { rejects: true }).catch((error: unknown) => {
+      throw new Error(`seed ${seed}: ${String(error)}`, { cause: error })
+    })
+    deadLetters += ledger.counts.deadLetters
+  }
+  expect(deadLetters).toBeGreaterThan(SEEDS)
 })
 
 test.each(['kill', 'cutPower'] as const)('%s at every system call of a life keeps every promise', async (crash) => {

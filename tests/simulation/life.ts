@@ -21,6 +21,8 @@ const TINY: Partial<Limits> = {
 export interface Ground {
   readonly files?: (files: Files, simulation: Simulation) => Files
   readonly openStore?: EngineOptions['openStore']
+  /** Transactions reject, too, what may have to be read from disk for it. */
+  readonly rejects?: boolean
   /** Storage may turn out to be beyond belief, and the broker must stop then. */
   readonly fails?: boolean
 }
@@ -98,7 +100,7 @@ export async function live(history: History, options: LifeOptions): Promise<Endi
   // Only now: what a recovery saw that was cut off itself may still be lost.
   await audit(history, found)
   declareAll(engine.vhost('/')!)
-  const station = new Station(engine, simulation, history.ledger, history.declarations)
+  const station = new Station(engine, simulation, history, ground.rejects ?? false)
   for (let i = 0; i < options.actions && !disk.dead; i++) {
     station.act()
     for (let steps = simulation.pick(12); steps > 0 && !disk.dead; steps--) await simulation.step()

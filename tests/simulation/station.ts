@@ -26,6 +26,8 @@ export class Station {
   readonly #simulation: Simulation
   readonly #ledger: Ledger
   readonly #declarations: Declarations
+  /** Transactions make dead letters, too. */
+  readonly #rejects: boolean
   #held: Held[] = []
   #consumers: Consumer[] = []
   #unconfirmed: { readonly group: Group; readonly position: number }[] = []
@@ -33,8 +35,15 @@ export class Station {
   /** What went wrong where a throw would only have hit the broker. */
   broken: Error | null = null
 
-  constructor(engine: Engine, simulation: Simulation, ledger: Ledger, declarations: Declarations) {
+  constructor(
+    engine: Engine,
+    simulation: Simulation,
+    accounts: { readonly ledger: Ledger; readonly declarations: Declarations },
+    rejects: boolean,
+  ) {
+    const { ledger, declarations } = accounts
     this.#engine = engine
+    this.#rejects = rejects
     this.#vhost = engine.vhost('/')!
     this.#simulation = simulation
     this.#ledger = ledger
@@ -133,16 +142,33 @@ export class Station {
       transaction.publish(this.#vhost.route('', queue)!, draft)
     }
     const inputs = this.#held.filter(({ queue }) => !queue.deleted).slice(0, this.#pick(3))
-    for (const { queue, ticket } of inputs) transaction.accept(queue, ticket)
+    const rejected = this.#rejects ? this.#held.filter(({ queue }) => queue.name === 'mortal').slice(0, 4) : []
+    for (const { queue, ticket } of rejected) transaction.reject(queue, ticket, 'rejected')
+    const accepted = inputs.filter((held) => !rejected.includes(held))
+    for (const { queue, ticket } of accepted) transaction.accept(queue, ticket)
     if (this.#pick(5) === 0) return transaction.rollback()
-    const position = transaction.commit()
-    for (const held of inputs) {
-      this.#drop(held)
-      this.#ledger.accept(held.place, group)
-      held.consumer?.grant(1)
+    this.#held = this.#held.filter((held) => !accepted.includes(held) && !rejected.includes(held))
+    let applied = false
+    const committed = transaction.commit(() => {
+      applied = true
+      for (const { queue, place, consumer } of accepted) {
+        if (!queue.deleted) this.#ledger.accept(place, group)
+        consumer?.grant(1)
+      }
+      for (const { place, consumer } of rejected) {
+        this.#ledger.reject(place, group)
+        consumer?.grant(1)
+      }
+      for (const [draft, queue] of drafts) this.#stored(group, draft, [queue])
+    })
+    if (!applied && this.#pick(3) === 0) {
+      transaction.rollback()
+      this.#held.push(...accepted, ...rejected)
     }
-    for (const [draft, queue] of drafts) this.#stored(group, draft, [queue])
-    this.#await(group, position)
+    committed.then(
+      (done) => done && this.#ledger.confirmed(group),
+      () => {},
+    )
   }
 
   #stored(group: Group, draft: Draft, queues: readonly string[]): void {

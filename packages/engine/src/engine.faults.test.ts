@@ -30,7 +30,7 @@ test('a transaction keeps its own copy of what lies in the middle of a socket’
   const transaction = world.vhost.begin()
   transaction.publish(world.vhost.route('', 'q')!, draft)
   draft.body.fill(0)
-  transaction.commit()
+  await world.simulation.finish(transaction.commit())
   await world.settle()
   expect(await world.get(queue)).toMatchObject({ text: 'what was meant' })
 })

@@ -258,12 +258,7 @@ export class Engine {
 
   /** Resolves when everything done so far is on disk. */
   durably(): Promise<void> {
-    return this.#shard.settledUp()?.then(() => this.#flushed()) ?? this.#flushed()
-  }
-
-  #flushed(): Promise<void> {
-    this.#shard.recordSettlements()
-    return this.#shard.journal.flushed()
+    return this.#shard.settledUp()?.then(() => this.#shard.flushed()) ?? this.#shard.flushed()
   }
 
   /** Whether senders may be read: `false` while too much waits for the disk, until {@link onAccept}. */

@@ -37,7 +37,7 @@ export const LIMITS: Limits = {
   routesMax: 65_536,
   /** Queues of a vhost, about 2 KiB of memory each. */
   queuesMax: 100_000,
-  /** A transaction is one frame, and a frame must fit into memory twice. */
+  /** Messages that a transaction publishes or dead-letters. It is one frame, and a frame must fit into memory twice. */
   transactionBytesMax: 64 * 1024 * 1024,
   /** Publishers are blocked below so much room on the disk: two journal files and a checkpoint. */
   diskFreeMin: 160 * 1024 * 1024,

@@ -138,8 +138,10 @@ export class Ledger {
     group?.inputs.push(place)
   }
 
-  reject(place: Place): void {
+  /** @param group the transaction that does it; nothing of the queue dies by itself then. */
+  reject(place: Place, group?: Group): void {
     this.#end(place, this.#nature(place.queue).deadLettersTo === null ? 'accept' : 'reject')
+    group?.inputs.push(place)
   }
 
   release(place: Place, options: { readonly failed?: boolean; readonly postponed?: boolean } = {}): void {
@@ -278,6 +280,9 @@ export class Ledger {
         throw new BrokenPromise(
           `${describe(there)} is there, and so is ${describe(input)}, which its transaction settled`,
         )
+      }
+      if (missing !== undefined && input.end === 'reject' && input.dead !== null && seen.has(input.dead)) {
+        throw new BrokenPromise(`${describe(input)} is a dead letter by a transaction that is not there`)
       }
       const kept = seen.has(input) || (input.dead !== null && seen.has(input.dead))
       if (missing !== undefined && input.survives && input.group.sure && !kept)

@@ -76,7 +76,7 @@ export class Shard implements LineHost {
   #soonLines = new Set<Line>()
   #turn = false
   #settleTimer = false
-  readonly #debts = new Set<Promise<void>>()
+  readonly #debts = new Set<Promise<unknown>>()
   #stampMs = 0
   #stampLeft = 0
 
@@ -300,11 +300,22 @@ export class Shard implements LineHost {
     return this.journal.load(position).finally(() => this.space.letGo(position, 1))
   }
 
-  /** Notes something that was asked for and waits for a read: who asks for an answer now waits for it, too. */
-  owe(begin: (paid: () => void) => void): void {
-    const debt = new Promise<void>((resolve) => begin(resolve))
+  /**
+   * Notes something that was asked for and waits for a read: who asks for an answer now waits for it, too. One that
+   * fails stays: from then on nobody is told that all is well.
+   */
+  owe(debt: Promise<unknown>): void {
     this.#debts.add(debt)
-    void debt.then(() => this.#debts.delete(debt))
+    debt.then(
+      () => this.#debts.delete(debt),
+      () => {},
+    )
+  }
+
+  /** Resolves when everything done so far is on disk. */
+  flushed(): Promise<void> {
+    this.recordSettlements()
+    return this.journal.flushed()
   }
 
   /** Resolves when everything asked for so far is done in memory; null: it is. */

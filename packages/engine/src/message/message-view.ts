@@ -43,12 +43,14 @@ export class MessageView {
   redelivered = false
   /** Failed attempts before this one. */
   attempts = 0
+  #start = 0
   #extensionStart = 0
   #extensionEnd = 0
 
   /** Points at the record at `at`. */
   read(bytes: Uint8Array, view: DataView, at: number, position: number): this {
     this.position = position
+    this.#start = at
     this.bytes = bytes
     this.view = view
     this.persistent = (bytes[at + MESSAGE_FLAGS]! & FLAG_PERSISTENT) !== 0
@@ -95,6 +97,12 @@ export class MessageView {
 
   get deaths(): readonly Death[] {
     return this.history.deaths
+  }
+
+  /** The message as it is stored, in memory of its own: valid for as long as somebody has it. */
+  copy(): MessageView {
+    const bytes = copyOf(this.bytes, this.#start, this.bodyEnd)
+    return new MessageView().read(bytes, new DataView(bytes.buffer), 0, this.position)
   }
 
   /** A copy of the body. */

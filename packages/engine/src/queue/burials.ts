@@ -2,6 +2,7 @@ import type { DeathReason } from '../message/death.ts'
 import type { MessageView } from '../message/message-view.ts'
 import type { Shard } from '../line/shard.ts'
 import type { Line } from '../line/line.ts'
+import type { FindBody } from './outcome.ts'
 
 interface Burial {
   readonly line: Line
@@ -14,7 +15,8 @@ interface Burial {
 
 /**
  * Messages that a queue gave up and that go elsewhere, in the order in which it did: one whose body is on
- * disk only holds up those behind it, so that a long backlog is read once, block by block.
+ * disk only holds up those behind it, so that a long backlog is read once, block by block. Those of a transaction
+ * wait for none: all of it is in one frame.
  */
 export class Burials {
   readonly #shard: Shard
@@ -42,12 +44,14 @@ export class Burials {
   }
 
   /** Ends a taken entry: its dead letter and its settlement are in one frame, this one where the body is in memory. */
-  add(line: Line, seq: number, position: number, reason: DeathReason): void {
+  add(line: Line, seq: number, position: number, reason: DeathReason, find?: FindBody): void {
+    const found = find?.(position) ?? null
+    if (found !== null) return this.#bury(found, reason, () => line.settle(seq))
     const burial: Burial = { line, seq, position, reason, buried: null }
     this.#waiting.push(burial)
     this.#work()
     const asked = reason === 'rejected' || reason === 'delivery_limit'
-    if (asked && this.pending) this.#shard.owe((paid) => (burial.buried = paid))
+    if (asked && this.pending) this.#shard.owe(new Promise<void>((resolve) => (burial.buried = resolve)))
   }
 
   /** The queue is gone, with whatever still waits. */

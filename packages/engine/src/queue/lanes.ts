@@ -1,5 +1,6 @@
 import { COLD, FOUND } from '../line/cursor.ts'
 import type { Line } from '../line/line.ts'
+import type { Page } from '../line/page.ts'
 
 /** Lanes in a ticket: `sequence number * 256 + priority`. */
 const LANES = 256
@@ -102,6 +103,13 @@ export class Lanes {
   /** The name of a delivery of the line's entry. */
   ticket(line: Line, seq: number): number {
     return this.lines.length === 1 ? seq : seq * LANES + this.lines.indexOf(line)
+  }
+
+  /** The page of a delivery that is in somebody's hands; null: it has ended. */
+  pageOfTaken(ticket: number): Page | null {
+    const seq = this.seqOf(ticket)
+    const page = this.lineOf(ticket).pageOf(seq)
+    return page !== null && page.isTaken(seq - page.base) ? page : null
   }
 
   lineOf(ticket: number): Line {

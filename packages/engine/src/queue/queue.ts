@@ -12,8 +12,8 @@ import { Lanes } from './lanes.ts'
 import { type Lapsed, Leases } from './leases.ts'
 import { LengthLimit } from './length-limit.ts'
 import { Line, type LineOwner } from '../line/line.ts'
-import { ATTEMPTS_MAX, type Page, TRANSIENT } from '../line/page.ts'
-import type { ReleaseOptions } from './outcome.ts'
+import { ATTEMPTS_MAX, type Page, SIZE_MASK, TRANSIENT } from '../line/page.ts'
+import type { Doomed, FindBody, ReleaseOptions } from './outcome.ts'
 import { Roster } from './roster.ts'
 import { linesOf, type QueueDefinition } from './settings.ts'
 
@@ -234,17 +234,15 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
   }
 
   /** The delivery comes back to its own place, marked as a repeat, or is given up at the delivery limit. */
-  release(ticket: number, { failed = false, delayMs = 0 }: ReleaseOptions = {}): void {
+  release(ticket: number, { failed = false, delayMs = 0, find }: ReleaseOptions = {}): void {
+    const page = this.#lanes.pageOfTaken(ticket)
+    if (page === null || this.deleted) return
     const line = this.#lanes.lineOf(ticket)
     const seq = this.#lanes.seqOf(ticket)
-    const page = line.pageOf(seq)
-    if (page === null || this.deleted) return
     const index = seq - page.base
-    if (!page.isTaken(index)) return
     this.#leases.end(ticket)
     const attempts = Math.min(line.attemptsOf(page, index) + (failed ? 1 : 0), ATTEMPTS_MAX)
-    if (failed && attempts > this.#deliveryLimit)
-      return this.#giveUp(line, seq, page.positions[index]!, 'delivery_limit')
+    if (failed && attempts > this.#deliveryLimit) return this.#giveUp(line, page, index, 'delivery_limit', find)
     if (delayMs > 0) return this.#postpone(line, ticket, page, index, delayMs, attempts)
     line.release(seq, attempts)
     if (this.#expiry.note(page.earliest)) this.#appoint()
@@ -257,21 +255,26 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
    * lease that runs out is in {@link SubscribeOptions.leaseMs}. `false`: the delivery has ended.
    */
   renew(ticket: number, leaseMs: number): boolean {
-    const seq = this.#lanes.seqOf(ticket)
-    const page = this.#lanes.lineOf(ticket).pageOf(seq)
-    if (page === null || this.deleted || !page.isTaken(seq - page.base)) return false
+    if (this.deleted || this.#lanes.pageOfTaken(ticket) === null) return false
     this.lease(ticket, this.#shard.clock.now() + leaseMs, null)
     return true
   }
 
   /** The delivery will never be processed: dead-lettered where the queue says so, else dropped. */
-  reject(ticket: number, reason: DeathReason): void {
-    const line = this.#lanes.lineOf(ticket)
-    const seq = this.#lanes.seqOf(ticket)
-    const page = line.pageOf(seq)
-    if (page === null || this.deleted || !page.isTaken(seq - page.base)) return
+  reject(ticket: number, reason: DeathReason, find?: FindBody): void {
+    const page = this.#lanes.pageOfTaken(ticket)
+    if (page === null || this.deleted) return
     this.#leases.end(ticket)
-    this.#giveUp(line, seq, page.positions[seq - page.base]!, reason)
+    this.#giveUp(this.#lanes.lineOf(ticket), page, this.#lanes.seqOf(ticket) - page.base, reason, find)
+  }
+
+  /** What would become a dead letter if the delivery were rejected now, or released as `failed`; null: nothing. */
+  doomed(ticket: number, failed = false): Doomed | null {
+    const page = this.#deadLetters && !this.deleted ? this.#lanes.pageOfTaken(ticket) : null
+    if (page === null) return null
+    const index = this.#lanes.seqOf(ticket) - page.base
+    if (failed && this.#lanes.lineOf(ticket).attemptsOf(page, index) < this.#deliveryLimit) return null
+    return { position: page.positions[index]!, bytes: page.sizes[index]! & SIZE_MASK }
   }
 
   // ---- the whole queue
@@ -372,19 +375,14 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
 
   /** Ends an entry that is in nobody's hands. */
   #discard(line: Line, page: Page, index: number, reason: DeathReason): void {
-    const seq = page.base + index
-    if (!this.#deadLetters) {
-      line.settle(seq)
-      return
-    }
-    const position = page.positions[index]!
-    line.takeAt(page, index)
-    this.#giveUp(line, seq, position, reason)
+    if (this.#deadLetters) line.takeAt(page, index)
+    this.#giveUp(line, page, index, reason)
   }
 
-  /** Ends an entry that is taken: as a dead letter, or without a trace. */
-  #giveUp(line: Line, seq: number, position: number, reason: DeathReason): void {
-    if (this.#deadLetters) this.#burials.add(line, seq, position, reason)
+  /** Ends an entry: one that is taken becomes a dead letter where the queue says so. */
+  #giveUp(line: Line, page: Page, index: number, reason: DeathReason, find?: FindBody): void {
+    const seq = page.base + index
+    if (this.#deadLetters) this.#burials.add(line, seq, page.positions[index]!, reason, find)
     else line.settle(seq)
   }
 

@@ -36,7 +36,7 @@ export interface VHostLimits {
   readonly routesMax: number
   /** Most queues of a vhost. */
   readonly queuesMax: number
-  /** Bytes of messages that a transaction may hold. */
+  /** Bytes of messages that a transaction may publish and dead-letter. */
   readonly transactionBytesMax: number
 }
 
@@ -86,7 +86,7 @@ export class VHost implements QueueHost {
   }
 
   begin(): Transaction {
-    return new Transaction(this, this.#context.limits.transactionBytesMax)
+    return new Transaction(this, this.#shard, this.#context.limits.transactionBytesMax)
   }
 
   // ---- what its queues ask for

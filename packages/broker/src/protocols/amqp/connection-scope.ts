@@ -36,10 +36,10 @@ export interface ConnectionScope {
   /** Handles no more frames until the returned function is called. */
   hold(): () => void
   /**
-   * Runs `then` once everything that was done so far is on disk. Until then the connection handles
-   * nothing else, so that its answers keep their order.
+   * Runs `then` once everything that was done so far is on disk, or `done` resolves instead. Until then the connection
+   * handles nothing else, so that its answers keep their order.
    */
-  whenDurable(then: () => void): void
+  whenDurable(then: () => void, done?: Promise<unknown>): void
   /**
    * Runs `then`, the answer to a close, when what was sent before is on disk and can be consumed: who publishes
    * without confirms and says goodbye finds it there. During an alarm at once.

@@ -273,13 +273,13 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     else then()
   }
 
-  whenDurable(then: () => void): void {
-    const done = this.hold()
-    this.context.world.engine.durably().then(
+  whenDurable(then: () => void, done: Promise<unknown> = this.context.world.engine.durably()): void {
+    const release = this.hold()
+    done.then(
       () => {
         if (this.#phase === 'over') return
         then()
-        done()
+        release()
       },
       () => {
         // Storage has failed and the process is on its way out: whatever was asked is not answered.

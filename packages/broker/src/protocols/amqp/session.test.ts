@@ -241,7 +241,7 @@ interface Setting {
   client(): Client
 }
 
-async function setting({ mayLogIn = true, watchMs = 1000 } = {}): Promise<Setting> {
+async function setting({ mayLogIn = true, watchMs = 1000, limits = {} } = {}): Promise<Setting> {
   const clock = new TestClock()
   const random = seededRandom(7)
   const opening = openEngine({
@@ -251,7 +251,7 @@ async function setting({ mayLogIn = true, watchMs = 1000 } = {}): Promise<Settin
     random,
     standardExchanges: STANDARD_EXCHANGES,
     originHeaders: new Map([[ORIGIN_AMQP, amqpOriginHeaders]]),
-    limits: { diskFreeMin: 0, watchMs },
+    limits: { diskFreeMin: 0, watchMs, ...limits },
   })
   let engine: Engine | null = null
   void opening.then((opened) => (engine = opened))
@@ -623,6 +623,31 @@ test('a transaction takes effect at commit, and not at all after a rollback [AMQ
   both.send(1, { name: 'basic.ack', deliveryTag: 1, multiple: false }).send(1, { name: 'tx.commit' })
   await both.next('tx.commit-ok')
   expect(queue.inFlight).toBe(0)
+})
+
+test('a commit that must read from disk what it rejects holds up what comes behind it, and ends with its connection [AMQP tx]', async () => {
+  const { client, engine } = await setting({ limits: { ringBytes: 1024, coldBytes: 512, blockBytes: 512 } })
+  const both = await (await client().open()).declare('dead')
+  const dies = new Map<string, Field>([
+    ['x-dead-letter-exchange', { type: 'S', value: '' }],
+    ['x-dead-letter-routing-key', { type: 'S', value: 'dead' }],
+  ])
+  await both.declare('q', { arguments: dies })
+  for (let i = 0; i < 30; i++) await both.publish(1, { routingKey: 'q' }, 'x'.repeat(200)).methods()
+  await both.send(1, CONSUME).methods()
+  const [queue, dead] = ['q', 'dead'].map((name) => engine.vhost('/')!.queue(name)!)
+  both.send(1, { name: 'tx.select' })
+  both.send(1, { name: 'basic.nack', deliveryTag: 1, multiple: false, requeue: false })
+  both.send(1, { name: 'tx.commit' }).send(1, { ...DECLARE, queue: 'dead', passive: true })
+  expect([queue!.inFlight, dead!.ready]).toEqual([30, 0])
+  const [, committed, found] = await both.methods()
+  expect(committed).toEqual({ name: 'tx.commit-ok' })
+  expect(found).toMatchObject({ name: 'queue.declare-ok', messageCount: 1 })
+  // Lost while it reads: nothing of it has happened, and the deliveries are the queue's again.
+  both.send(1, { name: 'basic.nack', deliveryTag: 15, multiple: false, requeue: false }).send(1, { name: 'tx.commit' })
+  both.wire.disconnect()
+  await both.methods()
+  expect([queue!.inFlight, queue!.ready, dead!.ready]).toEqual([0, 29, 1])
 })
 
 test('direct replies find their requester without a queue [RabbitMQ direct reply-to]', async () => {

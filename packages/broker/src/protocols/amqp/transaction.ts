@@ -20,7 +20,7 @@ export class AmqpTransaction implements PublishLater {
   readonly #channel: ChannelScope
   readonly #publishing: Publishing
   readonly #deliveries: Deliveries
-  #engine: Transaction
+  readonly #engine: Transaction
   #publishCount = 0
   #mandatory: Mandatory[] = []
   /** Settled deliveries whose credit goes back at commit. */
@@ -61,23 +61,28 @@ export class AmqpTransaction implements PublishLater {
     this.#publishCount++
   }
 
-  /** Does everything in one frame; the answer waits until that is on disk. */
+  /** Does everything in one frame; the answer, and whatever the client sends next, waits until that is on disk. */
   commit(): void {
-    this.#engine.commit()
-    const { outcomes } = this.#engine
     const channel = this.#channel
-    this.#deliveries.unacked.forgetPromised()
-    for (const [source, count] of this.#settled) source.settled(count)
-    const returned = this.#mandatory.filter(({ index }) => outcomes[index] === 0)
-    const refused = outcomes.includes(-1)
+    const mandatory = this.#mandatory
+    const settled = this.#settled
+    let outcomes: readonly number[] = []
+    // A channel that ends before it takes effect takes it back.
+    const committed = this.#engine.commit((done) => {
+      outcomes = done
+      this.#deliveries.unacked.forgetPromised()
+      for (const [source, count] of settled) source.settled(count)
+    })
     this.#begin()
     channel.connection.whenDurable(() => {
       if (channel.over) return
-      for (const { route, draft } of returned) this.#publishing.giveBack(route.address, draft)
+      for (const { index, route, draft } of mandatory) {
+        if (outcomes[index] === 0) this.#publishing.giveBack(route.address, draft)
+      }
       // What other queues took stays there, as in RabbitMQ.
-      if (refused) channel.fail(new Refusal(REPLY.preconditionFailed, 'partial tx completion'))
+      if (outcomes.includes(-1)) channel.fail(new Refusal(REPLY.preconditionFailed, 'partial tx completion'))
       else channel.send({ name: 'tx.commit-ok' })
-    })
+    }, committed)
   }
 
   rollback(): void {
@@ -87,7 +92,6 @@ export class AmqpTransaction implements PublishLater {
   }
 
   #begin(): void {
-    this.#engine = this.#channel.vhost.begin()
     this.#publishCount = 0
     this.#mandatory = []
     this.#settled = new Map()
