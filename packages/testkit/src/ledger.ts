@@ -197,6 +197,8 @@ export class Ledger {
       for (const place of places.values()) if (!place.gone && !place.group.sure) groups.add(place.group)
     }
     for (const group of groups) this.#requireAtomic(group, seen)
+    // What a transaction rejected has died for good where the transaction is there.
+    for (const group of groups) if (group.places.some((place) => seen.has(place))) this.#sure(group)
     this.#forgetFresh(seen)
     for (const places of this.#places.values()) {
       for (const place of places.values()) {
@@ -280,6 +282,9 @@ export class Ledger {
         throw new BrokenPromise(
           `${describe(there)} is there, and so is ${describe(input)}, which its transaction settled`,
         )
+      }
+      if (there !== undefined && input.end === 'reject' && input.survives && input.dead === null) {
+        throw new BrokenPromise(`${describe(there)} is there without the dead letter of ${describe(input)}`)
       }
       if (missing !== undefined && input.end === 'reject' && input.dead !== null && seen.has(input.dead)) {
         throw new BrokenPromise(`${describe(input)} is a dead letter by a transaction that is not there`)
