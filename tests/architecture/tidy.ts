@@ -9,7 +9,7 @@ const DRAWERS = /^(utils?|helpers?|common|misc|shared|types|manager|lib)(\.|$)/i
 const LINES_MAX = 450
 
 /** Where the real clock and randomness may be touched: the files that wrap them. */
-const CLOCK_HOMES = ['packages/std/src/clock.ts', 'packages/std/src/random.ts']
+const CLOCK_HOMES = ['packages/std/src/clock.ts', 'packages/sdk/src/time/clock.ts', 'packages/std/src/random.ts']
 
 const TIMERS = ['setTimeout', 'setInterval', 'setImmediate']
 
