@@ -113,7 +113,7 @@ test('a repair that is cut off at any point is finished by the next one', async 
   }
 })
 
-test('a checkpoint that is damaged or gone costs no message: what has lost its queue gets one', async () => {
+test('a checkpoint that is damaged or gone costs no message, and none its queue', async () => {
   for (const [i, { files, nowMs, expected }] of samples.entries()) {
     for (const loss of ['damaged', 'gone', 'gone, and a broker tried to start']) {
       const where = `sample ${i}, ${loss}`
@@ -123,11 +123,78 @@ test('a checkpoint that is damaged or gone costs no message: what has lost its q
       if (loss.endsWith('start')) await expect(inventory(damaged, nowMs), where).rejects.toThrow(/stathmos repair/)
       const report = await repairDirectory(damaged, '/data', WET)
       expect(report.problems[0], where).toMatchObject({ file: '/data/CHECKPOINT' })
-      const after = new Set(bodies(await inventory(damaged, nowMs)).map((line) => line.split(' ')[1]))
-      for (const body of bodies(expected)) expect(after, where).toContain(body.split(' ')[1])
+      expect(report.definitionsFrom, where).toBe('/data/DEFINITIONS')
+      const after = await inventory(damaged, nowMs)
+      for (const line of bodies(expected)) expect(bodies(after), where).toContain(line)
+      for (const name of expected.present) expect(after.present, where).toContain(name)
     }
   }
 })
+
+test('a checkpoint and its definitions that are gone cost no message: what has lost its queue gets one', async () => {
+  for (const [i, { files, nowMs, expected }] of samples.entries()) {
+    const damaged = files.kill()
+    for (const name of ['CHECKPOINT', 'DEFINITIONS']) await damaged.remove(`/data/${name}`)
+    const report = await repairDirectory(damaged, '/data', WET)
+    expect(report.definitionsFrom, `sample ${i}`).toBeNull()
+    const after = new Set(bodies(await inventory(damaged, nowMs)).map((line) => line.split(' ')[1]))
+    for (const body of bodies(expected)) expect(after, `sample ${i}`).toContain(body.split(' ')[1])
+  }
+})
+
+test.each(['damaged', 'gone'] as const)(
+  'everything that was declared outlives a checkpoint that is %s',
+  async (loss) => {
+    const world = await EngineWorld.open({ limits: TINY })
+    world.queue('first')
+    world.vhost.deleteQueue(world.vhost.queue('first')!)
+    const exchange = {
+      name: 'x',
+      type: 'topic',
+      durable: true,
+      autoDelete: false,
+      internal: false,
+      delayed: true,
+    } as const
+    world.vhost.declareExchange({ ...exchange, opaque: 'as told' })
+    world.queue('waits')
+    world.vhost.bind('x', { kind: 'queue', name: 'waits' }, 'later.#')
+    for (let i = 0; i < 60; i++) world.queue(`q${i}`, { messageTtlMs: 1e9 + i })
+    world.engine.createVHost('second')
+    world.engine.access.setUser({ name: 'ada', passwordHash: 'hash', tags: ['administrator'] })
+    world.engine.access.setPermission('ada', '/', { configure: 'a', write: 'b', read: 'c' })
+    for (const name of ['q7', 'q8']) world.publish(name, `in ${name}`)
+    world.publish('later.on', 'tomorrow', { exchange: 'x', delayMs: 1e8 })
+    await churn(world)
+    // These are in the journal only.
+    world.queue('last')
+    world.publish('last', 'in last')
+    world.vhost.deleteQueue(world.vhost.queue('q59')!)
+    await world.settle()
+    if (loss === 'damaged') world.files.flip('/data/CHECKPOINT', 300)
+    const report = await loseCheckpoint(world, loss === 'gone' ? ['CHECKPOINT'] : [])
+    expect(report).toMatchObject({ queuesMade: [], definitionsFrom: '/data/DEFINITIONS' })
+    // What a repair writes can be repaired in the same way.
+    expect(await loseCheckpoint(world, ['CHECKPOINT'])).toMatchObject({
+      queuesMade: [],
+      messagesKept: report.messagesKept,
+    })
+    expect((await verifyDirectory(world.files, '/data')).problems).toEqual([])
+    await world.kill()
+    const { vhost, engine } = world
+    expect([...engine.vhosts()].map(({ name }) => name)).toEqual(['/', 'second'])
+    const names = ['waits', ...Array.from({ length: 59 }, (_, i) => `q${i}`), 'passing', 'last']
+    expect([...vhost.queues()].map(({ name }) => name)).toEqual(names)
+    expect(vhost.queue('q41')!.definition.settings).toEqual({ overflow: 'drop-head', messageTtlMs: 1e9 + 41 })
+    expect(vhost.exchange('x')!.definition).toEqual({ ...exchange, opaque: 'as told' })
+    expect([...vhost.bindings()]).toContainEqual(expect.objectContaining({ source: 'x', key: 'later.#' }))
+    expect(engine.access.user('ada')).toMatchObject({ passwordHash: 'hash', tags: ['administrator'] })
+    expect(engine.access.permits('ada', '/', 'write', 'b')).toBe(true)
+    for (const name of ['q7', 'q8', 'last']) expect(await world.texts(vhost.queue(name)!)).toEqual([`in ${name}`])
+    await world.simulation.elapse(1e8)
+    expect(await world.texts(vhost.queue('waits')!)).toEqual(['tomorrow'])
+  },
+)
 
 test('without a checkpoint the index tells what was settled, after the records of that are gone', async () => {
   const world = await EngineWorld.open({ limits: TINY })
@@ -198,10 +265,11 @@ async function churn(world: EngineWorld): Promise<void> {
   }
 }
 
-async function loseCheckpoint(world: EngineWorld): Promise<RepairReport> {
+/** Both files of it, unless told otherwise. */
+async function loseCheckpoint(world: EngineWorld, names = ['CHECKPOINT', 'DEFINITIONS']): Promise<RepairReport> {
   world.simulation.forgetAll()
   world.files = world.files.kill()
-  await world.files.remove('/data/CHECKPOINT')
+  for (const name of names) await world.files.remove(`/data/${name}`)
   return repairDirectory(world.files, '/data', WET)
 }
 
@@ -219,7 +287,7 @@ async function overwrite(files: MemoryFiles, path: string, bytes: Uint8Array): P
 
 /** Files whose content counts. */
 async function pathsOf(files: MemoryFiles): Promise<string[]> {
-  const paths = ['/data/CHECKPOINT']
+  const paths = ['/data/CHECKPOINT', '/data/DEFINITIONS']
   for (const directory of ['/data/journal', '/data/index']) {
     for (const name of await files.list(directory)) {
       if (name !== 'reserve') paths.push(`${directory}/${name}`)

@@ -37,9 +37,13 @@ export async function repair(directory: string, { dryRun = false }: { readonly d
   })
 }
 
-function sayReport({ dropped, messagesKept, entriesKept, queuesMade, movedTo }: RepairReport, dryRun: boolean): void {
+function sayReport(report: RepairReport, dryRun: boolean): void {
+  const { dropped, messagesKept, entriesKept, queuesMade, definitionsFrom, movedTo } = report
   for (const what of dropped) say(`${dryRun ? 'would drop' : 'dropped'}: ${what}`)
   say(`${dryRun ? 'would keep' : 'kept'} ${messagesKept} messages in ${entriesKept} places`)
+  if (definitionsFrom !== null) {
+    say(`users, vhosts, exchanges, queues and bindings are as ${definitionsFrom} and the journal tell`)
+  }
   for (const name of queuesMade) say(`messages of a queue that nobody knows any more are in "${name}"`)
   if (dryRun) say('nothing was changed; without --dry-run it is')
   else if (movedTo !== null) say(`the original files are in ${movedTo}`)

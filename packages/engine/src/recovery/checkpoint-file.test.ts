@@ -1,7 +1,14 @@
 import { MemoryFiles } from '@stathmos/testkit'
 import { seededRandom } from '@stathmos/std'
 import { expect, test } from 'vitest'
-import { type Checkpoint, leaveClean, readCheckpoint, takeClean, writeCheckpoint } from './checkpoint-file.ts'
+import {
+  type Checkpoint,
+  leaveClean,
+  readCheckpoint,
+  readDefinitions,
+  takeClean,
+  writeCheckpoint,
+} from './checkpoint-file.ts'
 
 function checkpoint(position: number): Checkpoint {
   const table = { incarnation: 'i', epoch: 1, end: position, current: 1, files: [] }
@@ -28,7 +35,7 @@ test('the newest checkpoint is read, and survives any power cut after it was wri
   }
 })
 
-test('a power cut while one is written leaves the old one or the new one', async () => {
+test('a power cut while one is written leaves the old one or the new one, and definitions that are no older', async () => {
   const calls = async (): Promise<number> => {
     const files = await world()
     await writeCheckpoint(files, '/data', checkpoint(1))
@@ -49,8 +56,12 @@ test('a power cut while one is written leaves the old one or the new one', async
     left = call - 1
     await expect(writeCheckpoint(files, '/data', checkpoint(2))).rejects.toThrow('power cut')
     for (let seed = 0; seed < 10; seed++) {
-      const found = await readCheckpoint(files.crash(seededRandom(seed)), '/data')
+      const after = files.crash(seededRandom(seed))
+      const found = await readCheckpoint(after, '/data')
       expect([1, 2]).toContain(found?.position)
+      const beside = await readDefinitions(after, '/data')
+      expect([found?.position, 2]).toContain(beside?.position)
+      expect(beside?.definitions).toEqual(found?.definitions)
     }
   }
 })
@@ -58,11 +69,13 @@ test('a power cut while one is written leaves the old one or the new one', async
 test('no flipped bit goes unnoticed', async () => {
   const files = await world()
   await writeCheckpoint(files, '/data', checkpoint(1))
-  const { length } = await files.read('/data/CHECKPOINT')
-  for (let bit = 0; bit < length * 8; bit++) {
-    files.flip('/data/CHECKPOINT', bit)
-    await expect(readCheckpoint(files, '/data')).rejects.toThrow('CHECKPOINT')
-    files.flip('/data/CHECKPOINT', bit)
+  for (const [name, read] of Object.entries({ CHECKPOINT: readCheckpoint, DEFINITIONS: readDefinitions })) {
+    const { length } = await files.read(`/data/${name}`)
+    for (let bit = 0; bit < length * 8; bit++) {
+      files.flip(`/data/${name}`, bit)
+      await expect(read(files, '/data')).rejects.toThrow(name)
+      files.flip(`/data/${name}`, bit)
+    }
   }
 })
 

@@ -38,16 +38,53 @@ export interface Checkpoint {
   readonly lines: readonly LineRow[]
 }
 
-const MAGIC = 'STMC'
+/**
+ * What exists, as the checkpoint says it, in a file of its own: it is nowhere else, and a repair that finds no checkpoint
+ * still finds this. As new as the checkpoint, or newer by the one that was being written.
+ */
+export interface StoredDefinitions {
+  /** Changes recorded from here on come on top. */
+  readonly position: number
+  readonly definitions: readonly Definition[]
+}
+
+interface FileKind {
+  readonly name: string
+  readonly magic: string
+}
+
+const CHECKPOINT: FileKind = { name: 'CHECKPOINT', magic: 'STMC' }
+const DEFINITIONS: FileKind = { name: 'DEFINITIONS', magic: 'STMD' }
 /** Version of the on-disk format as a whole; a directory with a higher one is not touched. */
 const FORMAT_VERSION = 1
 const HEADER_BYTES = 16
-const NAME = 'CHECKPOINT'
 const CLEAN = 'CLEAN'
+
+/** The files that a checkpoint is in, in the order in which they are written. */
+export const CHECKPOINT_NAMES: readonly string[] = [DEFINITIONS.name, CHECKPOINT.name]
 
 /** Reads the checkpoint; null when the directory has none. @throws CorruptionError */
 export async function readCheckpoint(files: Files, directory: string): Promise<Checkpoint | null> {
-  const path = `${directory}/${NAME}`
+  return (await readFile(files, directory, CHECKPOINT)) as Checkpoint | null
+}
+
+/** Reads the definitions that lie beside the checkpoint; null when the directory has none. @throws CorruptionError */
+export async function readDefinitions(files: Files, directory: string): Promise<StoredDefinitions | null> {
+  return (await readFile(files, directory, DEFINITIONS)) as StoredDefinitions | null
+}
+
+/** Replaces the checkpoint; durable when this resolves, the old one until then. */
+export async function writeCheckpoint(files: Files, directory: string, checkpoint: Checkpoint): Promise<void> {
+  const { definitions, ...rest } = checkpoint
+  const { position } = rest
+  // There may be many, so that they are written out once for both files.
+  const json = JSON.stringify(definitions)
+  await replaceFile(files, directory, DEFINITIONS, `{"position":${position},"definitions":${json}}`)
+  await replaceFile(files, directory, CHECKPOINT, `${JSON.stringify(rest).slice(0, -1)},"definitions":${json}}`)
+}
+
+async function readFile(files: Files, directory: string, { name, magic }: FileKind): Promise<unknown> {
+  const path = `${directory}/${name}`
   let bytes: Uint8Array
   try {
     bytes = await files.read(path)
@@ -58,7 +95,7 @@ export async function readCheckpoint(files: Files, directory: string): Promise<C
   const damaged = (what: string): CorruptionError => new CorruptionError(what, { file: path, offset: 0 })
   if (bytes.length < HEADER_BYTES) throw damaged('it is too short')
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (Buffer.from(bytes.buffer, bytes.byteOffset, 4).toString('latin1') !== MAGIC) throw damaged('it is no checkpoint')
+  if (Buffer.from(bytes.buffer, bytes.byteOffset, 4).toString('latin1') !== magic) throw damaged(`it is no ${name}`)
   const version = view.getUint32(4, true)
   if (version > FORMAT_VERSION) {
     throw new Error(`${path} has format ${version}, and this version of the broker knows up to ${FORMAT_VERSION}`)
@@ -67,18 +104,18 @@ export async function readCheckpoint(files: Files, directory: string): Promise<C
   const body = bytes.subarray(HEADER_BYTES)
   if (view.getUint32(8, true) !== body.length) throw damaged('its length is wrong')
   if (view.getUint32(12, true) !== crc32(body)) throw damaged('its checksum is wrong')
-  return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')) as Checkpoint
+  return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'))
 }
 
-/** Replaces the checkpoint; durable when this resolves, the old one until then. */
-export async function writeCheckpoint(files: Files, directory: string, checkpoint: Checkpoint): Promise<void> {
-  const body = Buffer.from(JSON.stringify(checkpoint), 'utf8')
+/** Replaces a file; durable with its name when this resolves, the old one until then. */
+async function replaceFile(files: Files, directory: string, { name, magic }: FileKind, json: string): Promise<void> {
+  const body = Buffer.from(json, 'utf8')
   const header = Buffer.alloc(HEADER_BYTES)
-  header.write(MAGIC, 'latin1')
+  header.write(magic, 'latin1')
   header.writeUInt32LE(FORMAT_VERSION, 4)
   header.writeUInt32LE(body.length, 8)
   header.writeUInt32LE(crc32(body), 12)
-  const fresh = `${directory}/${NAME}.tmp`
+  const fresh = `${directory}/${name}.tmp`
   await files.remove(fresh)
   const file = await files.open(fresh, 'create')
   try {
@@ -93,7 +130,7 @@ export async function writeCheckpoint(files: Files, directory: string, checkpoin
   } finally {
     await file.close()
   }
-  await files.rename(fresh, `${directory}/${NAME}`)
+  await files.rename(fresh, `${directory}/${name}`)
   await files.syncDirectory(directory)
 }
 

@@ -1,5 +1,11 @@
 import { decodePage, Page, TRANSIENT } from '../line/page.ts'
-import { type Checkpoint, type PageRow, readCheckpoint } from '../recovery/checkpoint-file.ts'
+import {
+  type Checkpoint,
+  type PageRow,
+  readCheckpoint,
+  readDefinitions,
+  type StoredDefinitions,
+} from '../recovery/checkpoint-file.ts'
 import type { Files } from '../storage/files.ts'
 import { FRAME_COPIES, FRAME_HEADER_BYTES, getPosition } from '../storage/frame.ts'
 import { indexFileName, PageStore } from '../line/page-store.ts'
@@ -19,6 +25,8 @@ export interface DataImage {
   readonly checkpoint: Checkpoint | null
   /** There was one, and nothing in it can be read. */
   readonly checkpointLost: boolean
+  /** The file that told what exists in place of the lost checkpoint; null: none did, or none had to. */
+  readonly definitionsFrom: string | null
   /** Every change of what exists, in order. */
   readonly definitions: readonly Definition[]
   readonly names: LineNames
@@ -48,6 +56,9 @@ class Reader {
   readonly #records = new RecordIndex()
   readonly #fileNumbers = new Map<string, number>()
   #from = 0
+  /** Definitions below are in what was read already. */
+  #definedFrom = 0
+  #definitionsFrom: string | null = null
   #frames = 0
   #recordCount = 0
   #pages = 0
@@ -64,14 +75,15 @@ class Reader {
   async read(): Promise<DataImage> {
     const checkpoint = await this.#readCheckpoint()
     if (checkpoint !== null) {
-      this.#from = checkpoint.position
+      this.#from = this.#definedFrom = checkpoint.position
       for (const definition of checkpoint.definitions) this.#define(definition, this.#directory, 0)
       await this.#readPages(checkpoint)
     }
+    const spare = await this.#readDefinitions()
     const names = await this.#files.list(this.#directory)
     const directory = `${this.#directory}/journal`
     const there = names.includes('journal')
-    if (checkpoint === null && there && names.includes('index')) await this.#withoutCheckpoint(directory)
+    if (checkpoint === null && there && names.includes('index')) await this.#withoutCheckpoint(directory, spare)
     const journal = there
       ? await readJournal(this.#files, directory, checkpoint?.table ?? null, (frame) => this.#frame(frame))
       : { problems: [], torn: null, files: 0, end: 0, epochMax: 0, numberMax: 0, incarnation: null }
@@ -90,6 +102,7 @@ class Reader {
       journal,
       checkpoint,
       checkpointLost: this.#checkpointLost,
+      definitionsFrom: this.#definitionsFrom,
       definitions: this.#definitions,
       names: this.#names,
       lines: this.#lines,
@@ -105,6 +118,17 @@ class Reader {
       if (!(error instanceof CorruptionError)) throw error
       this.#problems.push({ file: `${this.#directory}/CHECKPOINT`, offset: 0, what: error.message })
       this.#checkpointLost = true
+      return null
+    }
+  }
+
+  /** Read in any case, so that damage is found before it is needed. */
+  async #readDefinitions(): Promise<StoredDefinitions | null> {
+    try {
+      return await readDefinitions(this.#files, this.#directory)
+    } catch (error) {
+      if (!(error instanceof CorruptionError)) throw error
+      this.#problems.push({ file: `${this.#directory}/DEFINITIONS`, offset: 0, what: error.message })
       return null
     }
   }
@@ -150,10 +174,10 @@ class Reader {
   }
 
   /** A checkpoint that is lost leaves its index pages behind; before the first one there is nothing to lose. */
-  async #withoutCheckpoint(journal: string): Promise<void> {
+  async #withoutCheckpoint(journal: string, spare: StoredDefinitions | null): Promise<void> {
     const index = await readIndex(this.#files, `${this.#directory}/index`)
     if (!this.#checkpointLost) {
-      if (index.lines.size === 0) return
+      if (index.lines.size === 0 && spare === null) return
       const { problems } = await readJournal(this.#files, journal, null, () => {})
       if (problems.length === 0) return
       const what = 'it is missing, and the journal tells only a part of what it said'
@@ -161,6 +185,11 @@ class Reader {
       this.#checkpointLost = true
     }
     this.#problems.push(...index.problems)
+    if (spare !== null) {
+      this.#definedFrom = spare.position
+      this.#definitionsFrom = `${this.#directory}/DEFINITIONS`
+      for (const definition of spare.definitions) this.#define(definition, this.#definitionsFrom, 0)
+    }
     for (const [id, pages] of index.lines) {
       const line = this.#line(id)
       for (const page of pages) line.add(page)
@@ -232,7 +261,7 @@ class Reader {
         )
         break
       case record.RECORD_DEFINITION:
-        if (!isOld) this.#definition(found, length)
+        if (found.position >= this.#definedFrom) this.#definition(found, length)
         break
       default:
         this.#wrong(found, `a record has the unknown type ${bytes[at]}`)

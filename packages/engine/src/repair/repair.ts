@@ -1,5 +1,6 @@
 import { type Random, systemRandom } from '@stathmos/std'
 import { TRANSIENT } from '../line/page.ts'
+import { CHECKPOINT_NAMES } from '../recovery/checkpoint-file.ts'
 import { parseJournalFileName } from '../storage/file-header.ts'
 import type { Files, OpenFile } from '../storage/files.ts'
 import { systemCode } from '../storage/storage-errors.ts'
@@ -26,6 +27,8 @@ export interface RepairReport {
   readonly entriesKept: number
   /** Queues that were made for messages whose own queue nobody knows any more. */
   readonly queuesMade: readonly string[]
+  /** The file that told what exists in place of a checkpoint that cannot be read; null: none did, or none had to. */
+  readonly definitionsFrom: string | null
   /** Where the original files are; null: they are where they were. */
   readonly movedTo: string | null
 }
@@ -49,7 +52,8 @@ export async function repairDirectory(files: Files, directory: string, options: 
     if (!options.dryRun) await exchange(files, directory, made, interrupted)
     const problem = { file: made, offset: 0, what: 'a repair was interrupted' }
     const movedTo = options.dryRun ? null : interrupted.aside
-    return { problems: [problem], dropped: [], messagesKept: 0, entriesKept: 0, queuesMade: [], movedTo }
+    const nothing = { dropped: [], messagesKept: 0, entriesKept: 0, queuesMade: [], definitionsFrom: null }
+    return { problems: [problem], ...nothing, movedTo }
   }
   const image = await readDataDirectory(files, directory)
   const orphans = orphanLines(image)
@@ -59,7 +63,8 @@ export async function repairDirectory(files: Files, directory: string, options: 
   const { messages, entries } = countKept(image, orphans)
   const queuesMade = clean ? [] : orphans.map(({ id }) => orphanName(id))
   const problems = clean ? [] : [...image.problems, ...danglingProblems(image, directory)]
-  const report = { problems, dropped, messagesKept: messages, entriesKept: entries, queuesMade, movedTo: null }
+  const kept = { messagesKept: messages, entriesKept: entries, queuesMade, definitionsFrom: image.definitionsFrom }
+  const report = { problems, dropped, ...kept, movedTo: null }
   if (clean || options.dryRun) return report
   await write(files, made, options.random ?? systemRandom, image, orphans)
   const manifest = { fresh: await namesIn(files, `${made}/journal`), aside: await asideOf(files, directory) }
@@ -80,10 +85,11 @@ function danglingProblems(image: DataImage, directory: string): Problem[] {
  * Lines with messages that have nowhere to go: the definition of their queue is lost, or, of a schedule, perhaps
  * that of the exchanges that they are to go through.
  */
-function orphanLines({ lines, names, records, checkpointLost }: DataImage): LineImage[] {
+function orphanLines({ lines, names, records, checkpointLost, definitionsFrom }: DataImage): LineImage[] {
+  const definitionsLost = checkpointLost && definitionsFrom === null
   return [...lines.values()].filter((line) => {
     const name = names.get(line.id)
-    if (name !== undefined && !(name.isSchedule && checkpointLost)) return false
+    if (name !== undefined && !(name.isSchedule && definitionsLost)) return false
     for (const [, { position, size }] of line.live()) {
       if ((size & TRANSIENT) === 0 && records.find(position) !== -1) return true
     }
@@ -213,10 +219,10 @@ async function exchange(files: Files, directory: string, made: string, { fresh, 
   for (const name of await namesIn(files, `${directory}/index`)) {
     await files.rename(`${directory}/index/${name}`, `${aside}/index/${name}`)
   }
-  const isWritten = (await namesIn(files, made)).includes('CHECKPOINT')
+  const madeNames = await namesIn(files, made)
+  const written = CHECKPOINT_NAMES.filter((name) => madeNames.includes(name))
   for (const name of await namesIn(files, directory)) {
-    const isOld = name === 'CLEAN' || (name === 'CHECKPOINT' && isWritten)
-    if (isOld) await files.rename(`${directory}/${name}`, `${aside}/${name}`)
+    if (name === 'CLEAN' || written.includes(name)) await files.rename(`${directory}/${name}`, `${aside}/${name}`)
   }
   await sync(files, [`${aside}/journal`, `${aside}/index`, aside, directory])
   for (const name of await namesIn(files, `${made}/journal`)) {
@@ -224,7 +230,7 @@ async function exchange(files: Files, directory: string, made: string, { fresh, 
   }
   await sync(files, [`${directory}/journal`, `${made}/journal`])
   // The checkpoint comes last: whoever finds it here finds all the rest.
-  if (isWritten) await files.rename(`${made}/CHECKPOINT`, `${directory}/CHECKPOINT`)
+  for (const name of written) await files.rename(`${made}/${name}`, `${directory}/${name}`)
   await sync(files, [directory, made])
   await files.remove(`${made}/${READY}`)
   await files.syncDirectory(made)
