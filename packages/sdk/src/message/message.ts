@@ -16,6 +16,8 @@ export interface Metadata {
   readonly replyTo?: string
   /** The request that a reply answers. */
   readonly requestId?: string
+  /** Of a reply: the name of the error that it tells; its body is what comes with that error. */
+  readonly error?: string
   /** The name that another system has for it. */
   readonly externalId?: string
   /** Business key: of two messages with the same one, a consumer handles the first. */
