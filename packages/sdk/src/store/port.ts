@@ -12,6 +12,9 @@ import type { Message } from '../message/message.ts'
  * - A database that cannot be reached or wants the work repeated (deadlock, serialization) rejects with an
  *   {@link SdkError} `store_down` or `conflict` that is `retryable`.
  *
+ * Wherever a message's key is counted, held back or waited for, it is the key of its type: messages of different types
+ * never wait for each other.
+ *
  * `Tx` is the handle that the user's own code has in a transaction: a Kysely `Transaction`, a pg `Client`, …
  */
 export interface Store<Tx> {
@@ -151,6 +154,7 @@ export interface TimerDraft {
 }
 
 export interface TimerStore<Tx> {
+  /** Adds timers. Apart from names, one whose message id is there already, as a timer or in the outbox, is left as it is. */
   set(tx: Tx, timers: readonly TimerDraft[]): Promise<void>
   /** Forgets the timer of that name. A timer that has fired is a message and stays one. @returns whether there was one */
   cancel(tx: Tx, cancelKey: string): Promise<boolean>
@@ -197,7 +201,10 @@ export interface Verdict {
    * was. `behind`: an earlier message of its key is not done; not recorded.
    */
   readonly kind: 'new' | 'duplicate' | 'behind'
-  /** What its `keySeq` says, compared with the last of its type and key that this consumer saw. */
+  /**
+   * What its `keySeq` says, compared with the highest of its source, type and key that this consumer began or kept: services
+   * count for themselves. `unknown` without one, and when nothing is there to compare it with and it is not number 1.
+   */
   readonly order: 'next' | 'gap' | 'late' | 'unknown'
 }
 
@@ -209,8 +216,14 @@ export interface Kept {
   readonly attempt?: Attempt
   readonly dueAt: number
   readonly reason?: string
+  /** Of a parked message: whether later ones of its key wait until an operator decides. Default: true. */
+  readonly holdsKey?: boolean
 }
 
+/**
+ * Messages of a key are in the order in which the inbox recorded them. Waiting, retrying, running and uncertain ones are
+ * not done; parked ones neither, unless they were parked with `holdsKey: false`.
+ */
 export interface InboxStore<Tx> {
   /**
    * The first statement of a handler's transaction: records the messages as done by this consumer and says which were new.
@@ -218,7 +231,10 @@ export interface InboxStore<Tx> {
    * same key that are not done.
    */
   begin(tx: Tx, consumer: string, messages: readonly Message[], ordered: boolean): Promise<readonly Verdict[]>
-  /** Keeps messages that were not begun, so that the transport may forget them. One that is there already stays as it is. */
+  /**
+   * Keeps messages that were not begun, so that the transport may forget them. One that is there already stays as it is;
+   * one whose dedupe key was received before is not kept.
+   */
   keep(consumer: string, kept: readonly Kept[]): Promise<void>
   /**
    * Claims stored messages that are due (retries, those whose turn has come, claims whose lease has run out), counts an
@@ -238,11 +254,13 @@ export interface InboxStore<Tx> {
       readonly reason?: string
       /** Gives the attempt back that the claim counted: it was not the message's fault. */
       readonly uncounted?: boolean
+      /** Of a parked or uncertain message: whether later ones of its key wait until an operator decides. Default: true. */
+      readonly holdsKey?: boolean
     },
   ): Promise<void>
   /**
    * Records that an effect is begun, with an attempt counted and a lease, before the outside world is called. `duplicate`
-   * when the message is done or somebody has it; `behind` as in `begin`.
+   * when the message or its dedupe key was received before, whatever became of it; `behind` as in `begin`.
    */
   start(
     consumer: string,
@@ -254,8 +272,11 @@ export interface InboxStore<Tx> {
   complete(entry: InboxEntry): Promise<boolean>
   /** Prolongs the lease of claims that are still being worked on. @returns those that are still ours, by message id */
   renew(consumer: string, entries: readonly InboxEntry[], leaseMs: number): Promise<readonly string[]>
-  /** When the earliest stored message of the consumer is due; null when there is none. */
-  nextDue(consumer: string): Promise<number | null>
+  /**
+   * When there is something to claim: the earliest due time, or end of a lease, among the consumer's stored messages; null
+   * when there is none. When `ordered`, only the earliest of each key counts.
+   */
+  nextDue(consumer: string, ordered: boolean): Promise<number | null>
   /** Deletes the memory of messages that were done before a time, and dedupe keys, at most `limit`. @returns how many */
   prune(before: number, limit: number): Promise<number>
   depth(): Promise<readonly { readonly consumer: string; readonly state: InboxState; readonly count: number }[]>
@@ -311,7 +332,10 @@ export interface RegisterEntry {
   readonly message: Message | null
 }
 
-/** `scheduled`, `pending` and `sent` are of messages that go out; `parked` of both; the others of those that come in. */
+/**
+ * `scheduled`, `pending` and `sent` are of messages that go out; `parked` and `cancelled` of both; the others of those that
+ * come in.
+ */
 export type RegisterState = 'scheduled' | 'pending' | 'sent' | InboxState
 
 export interface RegisterFilter {
@@ -344,18 +368,23 @@ export interface RegisterKey {
 }
 
 export interface RegisterStore {
-  /** Oldest first. @param limit at most 1000 */
+  /** Oldest first, by the time the store got to know of them. @param limit at most 1000 */
   list(filter: RegisterFilter, limit: number, after: string | null): Promise<RegisterPage>
   count(filter: RegisterFilter): Promise<number>
   /**
    * Makes parked, uncertain, cancelled and expired messages due now, with their attempts counted from nought again; frees
-   * a key that was parked by them. @returns how many were in such a state
+   * a key that was parked by them. They keep their places in their keys. @returns how many were in such a state
    */
   retry(keys: readonly RegisterKey[]): Promise<number>
-  /** Takes messages that are not sent, done or running out of the way: `cancelled`; frees their keys. @returns how many */
+  /**
+   * Takes messages that are not sent, done or running out of the way: `cancelled`; frees their keys. Timers are forgotten.
+   *
+   * @returns how many
+   */
   cancel(keys: readonly RegisterKey[]): Promise<number>
   /**
-   * Replaces a parked message by a new one that takes its place in its key, and cancels the old one, in one transaction.
+   * Replaces a parked message by a new one that takes its place and number in its key and is due now, and cancels the old
+   * one, in one transaction.
    *
    * @throws {SdkError} `not_found` when there is no such parked message
    */
