@@ -163,6 +163,7 @@ export const rooms: Rooms = {
     'sdk/store',
     'sdk/contract',
     'sdk/surroundings',
+    'sdk/telemetry',
     'sdk/outbox',
   ],
   'sdk/request': [

@@ -288,7 +288,10 @@ export interface ScheduleRow {
   readonly name: string
   /** What the declaration said, to notice a changed one. */
   readonly definition: string
+  /** When the next occurrence is, in ms since 1970. */
   readonly nextAt: number
+  /** The latest occurrence that became a message; null before the first. */
+  readonly lastAt: number | null
 }
 
 export interface ScheduleStore<Tx> {
