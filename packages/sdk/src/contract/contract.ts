@@ -13,7 +13,9 @@ export interface Encoded {
  * What two services share about a message: its name, its versions, what it is about. A value, made by `event`, `command`
  * or `request`.
  *
- * `In` is what a sender gives; `Out` is what a handler gets: always of the newest version this program knows.
+ * `In` is what a sender gives; `Out` is what a handler gets: always of the newest version this program knows. A verb that
+ * takes a contract and data is to be declared as `send<C extends Contract<'command'>>(contract: C, data: DataOf<C>)`, so
+ * that the contract alone decides what the data may be.
  */
 export interface Contract<
   Kind extends MessageKind = MessageKind,
@@ -23,23 +25,29 @@ export interface Contract<
 > {
   readonly kind: Kind
   readonly name: Name
-  /** The newest version, which is the one that is sent: 1, 2, 3 … */
+  /** The newest version: 1, 2, 3 … It is the one that is sent, unless `sendAs` says otherwise; {@link Encoded} tells. */
   readonly version: number
   /** Whether messages of it are about something: whether `.key()` was given. */
   readonly keyed: boolean
   /**
-   * Validates the data and writes it in the newest version.
+   * Validates the data and writes it.
    *
    * @throws {SdkError} `invalid_data` with the validator's issues
    */
-  encode(data: In): Promise<Encoded>
+  readonly encode: (data: In) => Promise<Encoded>
   /**
    * Reads a message of any version up to this one, validates it and brings it to the newest version.
    *
    * @throws {SdkError} `unknown_contract` for a version that this program does not know, `invalid_data`, `malformed_message`
    */
-  decode(message: Message): Promise<Out>
+  readonly decode: (message: Message) => Promise<Out>
 }
+
+/** What a sender gives to a contract. */
+export type DataOf<C> = C extends Contract<MessageKind, string, infer In, unknown> ? In : never
+
+/** What a handler gets of a contract. */
+export type ReceivedOf<C> = C extends Contract<MessageKind, string, never, infer Out> ? Out : never
 
 /** How one kind of data is validated, written and read. A contract has one; a request has more, for what comes back. */
 export interface Payload<In = never, Out = unknown> {

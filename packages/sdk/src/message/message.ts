@@ -27,12 +27,18 @@ export interface Metadata {
   readonly custom?: Readonly<Record<string, string>>
 }
 
+/** Characters of an id, a type or a source: stores index them, and MySQL's indexes have 3072 bytes at most. */
+export const NAME_CHARS_MAX = 200
+
+/** Characters of a key, for the same reason. */
+export const KEY_CHARS_MAX = 200
+
 /**
  * A message as stores keep it and transports carry it: everything is known but what the body means. Immutable; the id
  * is set by the sender and is the same after every retry, crash and redrive.
  */
 export interface Message {
-  /** UUIDv7, unless the application chose its own; at most 200 characters. */
+  /** UUIDv7, unless the application chose its own; at most {@link NAME_CHARS_MAX} characters, as type and source. */
   readonly id: string
   readonly kind: MessageKind
   /** The contract's name: `ticket.submitted`. */
