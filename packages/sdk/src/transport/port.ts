@@ -27,7 +27,9 @@ export interface Transport {
   declare(topology: Topology): Promise<void>
   /**
    * Sends messages in order and resolves when the engine answers for each of them. Of one key the order is kept as long as
-   * the calls are made one after the other.
+   * the calls are made one after the other. Events reach every consumer of their contract, commands and requests one
+   * queue, and a reply the address in its own `metadata.replyTo`, which is the request's. What nobody can receive is
+   * `sent` when it is an event, and `unroutable` otherwise.
    *
    * @throws {SdkError} `transport_down`, retryable: nothing is known of any of them
    */
@@ -39,9 +41,9 @@ export interface Transport {
   subscribe(consumer: ConsumerTopology, prefetch: number, receive: (delivery: Delivery) => void): Promise<Subscription>
   /** A place for the replies to this process's requests, until it is closed; its address may change with a reconnect. */
   openReplies(receive: (message: Message) => void): Promise<ReplyPlace>
-  /** Whether it is connected now, and calls `changed` when that changes. Returns what ends it. */
+  /** Calls `changed` with whether it is connected: before it returns, and when that changes. Returns what ends it. */
   watch(changed: (up: boolean) => void): () => void
-  /** Settles nothing more and disconnects. */
+  /** Settles nothing more and disconnects. What is unsettled is delivered again, here or elsewhere. */
   close(): Promise<void>
 }
 
@@ -80,7 +82,7 @@ export interface ConsumerTopology {
   readonly contract: ContractName
   /** One process at a time receives the messages of a key. */
   readonly ordered: boolean
-  /** Queues that an ordered consumer's keys are spread over: as many processes can share the work. */
+  /** Queues that an ordered consumer's keys are spread over, 1 to 64: as many processes can share the work. */
   readonly partitions: number
 }
 
@@ -92,7 +94,7 @@ export interface Topology {
 /** `sent`: the engine has it on disk. An error that is `retryable` may be tried again; others are the message's own fault. */
 export type SendResult = 'sent' | SdkError
 
-/** A message that was delivered. It is settled once, by one of the two. */
+/** A message that was delivered. It is settled once, by one of the two; later calls, and those after a lost connection, do nothing. */
 export interface Delivery {
   /** Null when the bytes are no message that the wire form knows. */
   readonly message: Message | null
@@ -106,7 +108,10 @@ export interface Delivery {
   readonly redelivered: boolean
   /** It is done with; the engine forgets it. */
   accept(): void
-  /** It was not handled; the engine delivers it again, here or elsewhere, not before `delayMs` where it can. */
+  /**
+   * It was not handled; the engine delivers it again, here or elsewhere, in its own place among the others. With `delayMs`
+   * it stays unsettled that long by the transport's clock, and counts toward `prefetch`; a lost connection ends the delay.
+   */
   release(delayMs?: number): void
 }
 
@@ -114,12 +119,15 @@ export interface Subscription {
   /** Has nothing more delivered for a while; what is unsettled stays so. */
   pause(): void
   resume(): void
-  /** Resolves when nothing more will be delivered. What is unsettled can still be settled until the transport is closed. */
+  /**
+   * Resolves when nothing more will be delivered. What is unsettled can still be settled until the transport is closed;
+   * of an ordered consumer, other processes get nothing of its keys before that.
+   */
   close(): Promise<void>
 }
 
 export interface ReplyPlace {
-  /** To be put into a request, at the moment it is sent. */
+  /** To be put into a request as `metadata.replyTo`, at the moment it is sent. */
   address(): string
   close(): Promise<void>
 }
