@@ -96,7 +96,7 @@ export interface OutboxFailure {
    * `retry` at a time, holding back the key's later messages until then; `park-key` holds them back until an operator
    * decides; `park-message` lets them pass; `drop` forgets the message.
    */
-  readonly then: { readonly retryAt: number } | 'park-key' | 'park-message' | 'drop'
+  readonly next: { readonly retryAt: number } | 'park-key' | 'park-message' | 'drop'
 }
 
 export interface OutboxDepth {
