@@ -23,7 +23,7 @@ import {
   states,
   type StorePromise,
 } from './contract-sample.ts'
-import type { OutboxFailure, RegisterEntry, RegisterFilter, Store } from './port.ts'
+import type { OutboxFailure, Purge, RegisterEntry, RegisterFilter, Store } from './port.ts'
 
 /** Fails messages of the outbox that are due. */
 async function failOut<Tx>(store: Store<Tx>, ids: readonly string[], next: OutboxFailure['next'], fingerprint = 'E-1') {
@@ -382,13 +382,31 @@ export const registerPromises: readonly StorePromise[] = [
       await add(store, { id: 'f' })
       await pass(PAST_MS)
       const now = Math.ceil(await store.now())
-      assert.equal(await store.register.purge('sent', 1000, 10), 0, 'none is that old')
-      assert.equal(await store.register.purge('sent', now, 2), 2)
-      assert.equal(await store.register.purge('sent', now, 2), 1)
-      assert.equal(await store.register.purge('sent', now, 2), 0)
+      assert.equal(await store.register.purge({ state: 'sent', before: 1000 }, 10), 0, 'none is that old')
+      assert.equal(await store.register.purge({ state: 'sent', before: now }, 2), 2)
+      assert.equal(await store.register.purge({ state: 'sent', before: now }, 2), 1)
+      assert.equal(await store.register.purge({ state: 'sent', before: now }, 2), 0)
       assert.deepEqual(await states(store), { d: 'parked', e: 'parked', f: 'pending' })
-      assert.equal(await store.register.purge('parked', now, 10), 2)
+      assert.equal(await store.register.purge({ state: 'parked', before: now }, 10), 2)
       assert.deepEqual(await states(store), { f: 'pending' })
+    },
+  },
+  {
+    name: 'purging takes only the contracts that are named, or all but those',
+    async run({ store, pass }) {
+      await keep(store, [messageOf({ id: 'a', type: 'a' }), messageOf({ id: 'b', type: 'b' })], { state: 'parked' })
+      await keep(store, [messageOf({ id: 'c', type: 'c' })], { state: 'expired' })
+      await pass(PAST_MS)
+      const before = Math.ceil(await store.now())
+      const purge = (contracts: NonNullable<Purge['contracts']>) =>
+        store.register.purge({ state: 'parked', before, contracts }, 10)
+      assert.equal(await purge({ only: [] }), 0)
+      assert.equal(await purge({ except: ['a', 'b'] }), 0)
+      assert.equal(await purge({ only: ['a', 'c'] }), 1)
+      assert.deepEqual(await states(store), { b: 'parked', c: 'expired' })
+      assert.equal(await purge({ except: ['a'] }), 1)
+      assert.equal(await store.register.purge({ state: 'expired', before, contracts: { except: [] } }, 10), 1)
+      assert.deepEqual(await states(store), {})
     },
   },
   {
@@ -397,7 +415,7 @@ export const registerPromises: readonly StorePromise[] = [
       const [first, second] = await add(store, { key: 'k' }, { key: 'k' })
       await failOut(store, [first!.id], 'park-key')
       await pass(PAST_MS)
-      await store.register.purge('parked', Math.ceil(await store.now()), 10)
+      await store.register.purge({ state: 'parked', before: Math.ceil(await store.now()) }, 10)
       assert.deepEqual(await dueIds(store), [second!.id])
     },
   },

@@ -392,10 +392,15 @@ export interface RegisterStore {
    * @throws {SdkError} `not_found` when there is no such parked message
    */
   replace(key: RegisterKey, message: Message): Promise<void>
-  /** Deletes messages of one state that are older than a time; never what is pending or running. @returns how many */
-  purge(
-    state: Exclude<RegisterState, 'pending' | 'running' | 'scheduled'>,
-    before: number,
-    limit: number,
-  ): Promise<number>
+  /** Deletes at most so many messages; their keys are free then. @returns how many */
+  purge(what: Purge, limit: number): Promise<number>
+}
+
+/** Messages that nothing more will happen to: what has still to be sent, handled or decided is never deleted. */
+export interface Purge {
+  readonly state: 'sent' | 'done' | 'parked' | 'cancelled' | 'expired'
+  /** Only what the store got to know before this time, in ms since 1970. */
+  readonly before: number
+  /** Only of these contracts, or of all but these, by their exact names. Default: of all. */
+  readonly contracts?: { readonly only: readonly string[] } | { readonly except: readonly string[] }
 }
