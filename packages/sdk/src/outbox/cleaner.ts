@@ -1,0 +1,82 @@
+import type { Purge } from '../store/port.ts'
+import type { Surroundings } from '../surroundings.ts'
+import type { StoreTime } from './store-time.ts'
+import { SdkError } from '../errors.ts'
+import { milliseconds, type Duration } from '../time/duration.ts'
+import { Pump } from '../work/pump.ts'
+
+/** How long what is done with is kept. `never` deletes nothing; what is pending, waiting or uncertain always stays. */
+export interface Retention {
+  /**
+   * How long a handled message is remembered, so that it is not handled twice. It has to be longer than anything may
+   * deliver it again: the engine, a redrive, a sender's retries. Default 14d, at least 1h.
+   */
+  readonly done?: Duration | 'never'
+  /** Sent messages, where the relay keeps them. Default 7d. */
+  readonly sent?: Duration | 'never'
+  /** Messages that were given up, of both directions. Default never. */
+  readonly parked?: Duration | 'never'
+  /** Default 30d. */
+  readonly cancelled?: Duration | 'never'
+  /** Default 30d. */
+  readonly expired?: Duration | 'never'
+}
+
+/** What the register is asked to forget by its age; what was handled, the inbox forgets itself. */
+const STATES = ['sent', 'parked', 'cancelled', 'expired'] as const satisfies readonly Purge['state'][]
+
+/** Rows of one statement: it holds locks for some milliseconds only. */
+const ROWS_MAX = 500
+/** Between statements as long as there is more, so that deleting never takes all of the database. */
+const BETWEEN_MS = 100
+/** Between looks when there is nothing to delete. Processes spread over it by chance. */
+const LOOK_MS = 300_000
+/** Shorter, a message that a broker delivers again after a restart would be handled twice. */
+const DONE_MS_MIN = 3_600_000
+
+/** Deletes what is done with and old enough, a little at a time. Any number of processes do it at once. */
+export class Cleaner<Tx> {
+  readonly #surroundings: Surroundings<Tx>
+  readonly #time: StoreTime
+  readonly #doneMs: number
+  readonly #statesMs: readonly (readonly [state: (typeof STATES)[number], ms: number])[]
+  readonly #pump: Pump
+
+  /** @throws {SdkError} `invalid_declaration` */
+  constructor(surroundings: Surroundings<Tx>, time: StoreTime, retention: Retention = {}) {
+    const { clock, activity, log } = surroundings
+    const ages = { done: '14d', sent: '7d', parked: 'never', cancelled: '30d', expired: '30d', ...retention } as const
+    this.#surroundings = surroundings
+    this.#time = time
+    this.#doneMs = age(ages.done)
+    if (this.#doneMs < DONE_MS_MIN)
+      throw new SdkError(
+        'invalid_declaration',
+        `retention.done is ${this.#doneMs} ms; messages that are delivered again later than that would be handled twice, so it is at least 1h`,
+      )
+    this.#statesMs = STATES.map((state) => [state, age(ages[state])] as const).filter(([, ms]) => Number.isFinite(ms))
+    this.#pump = new Pump({ name: 'cleaner', clock, activity, log, turn: () => this.#turn() })
+  }
+
+  start(): void {
+    this.#pump.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.#pump.stop()
+  }
+
+  async #turn(): Promise<number> {
+    const { store, random } = this.#surroundings
+    await this.#time.refresh()
+    const now = this.#time.now()
+    let most = Number.isFinite(this.#doneMs) ? await store.inbox.prune(now - this.#doneMs, ROWS_MAX) : 0
+    for (const [state, ms] of this.#statesMs)
+      most = Math.max(most, await store.register.purge({ state, before: now - ms }, ROWS_MAX))
+    return most >= ROWS_MAX ? BETWEEN_MS : Math.round(LOOK_MS * (0.5 + random.uint32() / 2 ** 32))
+  }
+}
+
+function age(duration: Duration | 'never'): number {
+  return duration === 'never' ? Number.POSITIVE_INFINITY : milliseconds(duration)
+}

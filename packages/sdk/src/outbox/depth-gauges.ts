@@ -1,0 +1,37 @@
+import type { OutboxDepth } from '../store/port.ts'
+import type { Surroundings } from '../surroundings.ts'
+import type { Attributes } from '../telemetry/telemetry.ts'
+import type { StoreTime } from './store-time.ts'
+import { METRIC } from '../telemetry/conventions.ts'
+
+/** Gauges that are collected together share what the store said. */
+const SHARED_MS = 1_000
+
+/** Reports how full the outbox is, and how late the timers are. Returns what ends it. */
+export function depthGauges(surroundings: Surroundings<never>, time: StoreTime): () => void {
+  const { clock, store, telemetry } = surroundings
+  let askedAt = Number.NEGATIVE_INFINITY
+  let answer: Promise<OutboxDepth> | null = null
+  const depth = (): Promise<OutboxDepth> => {
+    if (answer === null || clock.monotonic() - askedAt >= SHARED_MS) {
+      askedAt = clock.monotonic()
+      answer = store.outbox.depth()
+    }
+    return answer
+  }
+  const ageOf = (at: number | null): number => (at === null ? 0 : Math.max(time.now() - at, 0) / 1000)
+  const gauge = (name: string, read: () => Promise<number>): (() => void) =>
+    telemetry.gauge(name, async () => [{ value: await read(), attributes: NONE }])
+  const ends = [
+    gauge(METRIC.outboxPending, async () => (await depth()).pending),
+    gauge(METRIC.outboxOldestAge, async () => ageOf((await depth()).oldestAt)),
+    gauge(METRIC.outboxParked, async () => (await depth()).parked),
+    gauge(METRIC.outboxParkedKeys, async () => (await depth()).parkedKeys),
+    gauge(METRIC.timersOverdue, async () => ageOf(await store.timers.nextDue())),
+  ]
+  return () => {
+    for (const end of ends) end()
+  }
+}
+
+const NONE: Attributes = {}

@@ -1,0 +1,107 @@
+import type { Surroundings } from '../surroundings.ts'
+import type { Timer } from '../time/clock.ts'
+import type { RelayOptions } from './relay-options.ts'
+import { Cleaner, type Retention } from './cleaner.ts'
+import { depthGauges } from './depth-gauges.ts'
+import { OutgoingBuffer } from './outgoing-buffer.ts'
+import { OutgoingFactory } from './outgoing.ts'
+import { relaySettings } from './relay-options.ts'
+import { Relay } from './relay.ts'
+import { immediateScope, type Added, type Scope } from './scope.ts'
+import { StoreTime } from './store-time.ts'
+import { Timers } from './timers.ts'
+
+export interface OutboxOptions {
+  /** `false` for processes that only write: others send what they publish. */
+  readonly relay?: RelayOptions | false
+  readonly retention?: Retention
+}
+
+/** Other processes are told once in this time, however much was committed. */
+const NOTIFY_MS = 25
+
+/** All that a service has for sending: the way in for applications and handlers, and what works behind it. */
+export class Outbox<Tx> {
+  /** The store's time, for whoever else has to judge deadlines. */
+  readonly time: StoreTime
+  readonly #surroundings: Surroundings<Tx>
+  readonly #factory: OutgoingFactory
+  readonly #relay: Relay<Tx> | null
+  readonly #timers: Timers<Tx>
+  readonly #cleaner: Cleaner<Tx>
+  #endGauges: () => void = () => {}
+  #notifying: Timer | null = null
+
+  /** @throws {SdkError} `invalid_declaration` */
+  constructor(surroundings: Surroundings<Tx>, options: OutboxOptions = {}) {
+    this.#surroundings = surroundings
+    this.time = new StoreTime(surroundings.store, surroundings.clock)
+    this.#factory = new OutgoingFactory(surroundings as Surroundings<never>, this.time)
+    this.#relay =
+      options.relay === false ? null : new Relay(surroundings, relaySettings(options.relay ?? {}), this.time)
+    this.#timers = new Timers(surroundings, this.time, () => this.#committed({ messages: 1, dueAt: null }))
+    this.#cleaner = new Cleaner(surroundings, this.time, options.retention)
+  }
+
+  /**
+   * Adds messages to the application's own transaction: they are sent if it commits, and only then.
+   *
+   * @throws {SdkError} `not_a_transaction`
+   */
+  in(tx: Tx): Scope {
+    return immediateScope(this.#surroundings.store, tx, this.#factory, (added) => this.#expect(added))
+  }
+
+  /** Collects the messages of handlers that share a transaction. */
+  buffer(tx: Tx): OutgoingBuffer<Tx> {
+    return new OutgoingBuffer(this.#surroundings.store, tx, this.#factory, (added) => this.#committed(added))
+  }
+
+  /** Asks the store for its time and begins to send. */
+  async start(): Promise<void> {
+    await this.time.refresh()
+    this.#endGauges = depthGauges(this.#surroundings as Surroundings<never>, this.time)
+    if (this.#relay === null) return
+    this.#relay.start()
+    this.#timers.start()
+    this.#cleaner.start()
+  }
+
+  /** Finishes what is being sent. What is left is sent by other processes, or after the next start. */
+  async stop(): Promise<void> {
+    this.#endGauges()
+    this.#notifying?.cancel()
+    this.#notifying = null
+    await Promise.all([this.#cleaner.stop(), this.#timers.stop()])
+    await this.#relay?.stop()
+  }
+
+  /** Sends all that is due now, without having been started: for programs that end after each piece of work. */
+  async drain(): Promise<void> {
+    await this.time.refresh()
+    await this.#timers.drain()
+    await this.#relay?.drain()
+  }
+
+  /** Nobody tells when an application's own transaction commits: the relay looks often for a moment. */
+  #expect(added: Added): void {
+    if (added.messages > 0) this.#relay?.expect()
+    if (added.dueAt !== null) this.#timers.expect(added.dueAt)
+    if (added.messages > 0) this.#tellOthers()
+  }
+
+  #committed(added: Added): void {
+    if (added.messages > 0) this.#relay?.wake()
+    if (added.dueAt !== null) this.#timers.expect(added.dueAt)
+    if (added.messages > 0) this.#tellOthers()
+  }
+
+  #tellOthers(): void {
+    if (this.#notifying !== null || this.#relay?.alone === true) return
+    const { clock, store, log } = this.#surroundings
+    this.#notifying = clock.after(NOTIFY_MS, () => {
+      this.#notifying = null
+      store.notify().catch((error: unknown) => log.debug({ err: error }, 'others could not be told; they will look'))
+    })
+  }
+}

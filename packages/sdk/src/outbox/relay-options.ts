@@ -1,0 +1,74 @@
+import { SdkError } from '../errors.ts'
+import { retryPolicy, type RetryOptions, type RetryPolicy } from '../retry/retry-policy.ts'
+import { milliseconds, type Duration } from '../time/duration.ts'
+
+/** How the relay sends what is in the outbox. */
+export interface RelayOptions {
+  /** Messages that are read, sent and marked at once. Default 500. */
+  readonly batch?: number
+  /** Batches under way at once when there is more than one batch to send. Default 2. */
+  readonly lanes?: number
+  /** How long this process may do nothing before others take over its buckets. Default 15s. */
+  readonly lease?: Duration
+  /** How long the engine may take for a batch; less than a third of the lease. Default 4s. */
+  readonly timeout?: Duration
+  /** The longest pause between two looks when nothing says that there is something. Default 1s. */
+  readonly poll?: Duration
+  /** For messages that the engine did not take; failures of the connection do not count. */
+  readonly retry?: RetryOptions
+  /** After the last attempt. Default: `park-key` for messages with a key, `park-message` for others. */
+  readonly onExhausted?: 'park-key' | 'park-message' | 'drop'
+  /** Of messages whose time was over before they could be sent. Default `park`. */
+  readonly onExpired?: 'park' | 'drop'
+  /** Keeps sent messages for the register, until the cleaner takes them. Default: they are deleted. */
+  readonly keepSent?: boolean
+}
+
+/** The same, checked, in ms. */
+export interface RelaySettings {
+  readonly batch: number
+  readonly lanes: number
+  readonly leaseMs: number
+  readonly timeoutMs: number
+  readonly pollMs: number
+  readonly retry: RetryPolicy
+  readonly onExhausted: 'park-key' | 'park-message' | 'drop'
+  readonly onExpired: 'park' | 'drop'
+  readonly keepSent: boolean
+}
+
+/** Messages of one batch: statements and frames of a sane size. */
+const BATCH_MAX = 10_000
+const LANES_MAX = 16
+
+/** @throws {SdkError} `invalid_declaration` */
+export function relaySettings(options: RelayOptions = {}): RelaySettings {
+  const batch = whole('batch', options.batch ?? 500, BATCH_MAX)
+  const lanes = whole('lanes', options.lanes ?? 2, LANES_MAX)
+  const leaseMs = milliseconds(options.lease ?? '15s')
+  const timeoutMs = milliseconds(options.timeout ?? Math.min(4_000, Math.floor(leaseMs / 3.5)))
+  // A batch that is begun right before the renewal has to be over before the lease is.
+  if (!(timeoutMs > 0 && timeoutMs < leaseMs / 3))
+    throw new SdkError(
+      'invalid_declaration',
+      `relay.timeout is ${timeoutMs} ms; it must be more than 0 and less than a third of relay.lease, which is ${leaseMs} ms`,
+    )
+  const pollMs = milliseconds(options.poll ?? '1s')
+  if (!(pollMs > 0)) throw new SdkError('invalid_declaration', 'relay.poll is 0; give the longest pause, like 1s')
+  return {
+    batch,
+    lanes,
+    leaseMs,
+    timeoutMs,
+    pollMs,
+    retry: retryPolicy(options.retry),
+    onExhausted: options.onExhausted ?? 'park-key',
+    onExpired: options.onExpired ?? 'park',
+    keepSent: options.keepSent ?? false,
+  }
+}
+
+function whole(name: string, value: number, max: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= max) return value
+  throw new SdkError('invalid_declaration', `relay.${name} is ${value}; it must be a whole number from 1 to ${max}`)
+}

@@ -1,0 +1,74 @@
+import type { Surroundings } from '../surroundings.ts'
+import type { StoreTime } from './store-time.ts'
+import { METRIC } from '../telemetry/conventions.ts'
+import { Pump } from '../work/pump.ts'
+
+/** Timers that are fired in one transaction. */
+const FIRE_MAX = 500
+/** The longest sleep: other processes set timers without telling. */
+const SLEEP_MS_MAX = 1_000
+
+/** Moves messages whose time has come into the outbox. Any number of processes do it at once. */
+export class Timers<Tx> {
+  readonly #surroundings: Surroundings<Tx>
+  readonly #time: StoreTime
+  readonly #fired: () => void
+  readonly #pump: Pump
+  /** What the pump sleeps until, in the store's time. */
+  #awakeAt = Number.POSITIVE_INFINITY
+
+  /** @param fired is called after messages came into the outbox */
+  constructor(surroundings: Surroundings<Tx>, time: StoreTime, fired: () => void) {
+    const { clock, activity, log } = surroundings
+    this.#surroundings = surroundings
+    this.#time = time
+    this.#fired = fired
+    this.#pump = new Pump({ name: 'timers', clock, activity, log, turn: () => this.#turn() })
+  }
+
+  start(): void {
+    this.#pump.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.#pump.stop()
+  }
+
+  /** A timer is set, or will be when its transaction commits. */
+  expect(dueAt: number): void {
+    if (dueAt >= this.#awakeAt) return
+    this.#awakeAt = dueAt
+    this.#pump.wakeIn(Math.max(dueAt - this.#time.now(), 0))
+  }
+
+  /** Fires all that is due, without having been started. @returns how many */
+  async drain(): Promise<number> {
+    let count = 0
+    for (;;) {
+      const fired = await this.#fire()
+      count += fired
+      if (fired < FIRE_MAX) return count
+    }
+  }
+
+  async #turn(): Promise<number> {
+    const { store } = this.#surroundings
+    this.#awakeAt = Number.NEGATIVE_INFINITY
+    await this.#time.refresh()
+    const dueAt = await store.timers.nextDue()
+    if (dueAt !== null && dueAt <= this.#time.now() && (await this.#fire()) > 0) return 0
+    // The store's clock may be a little behind what we think it is: then nothing was fired, and we look again.
+    const sleepMs = dueAt === null ? SLEEP_MS_MAX : Math.min(Math.max(dueAt - this.#time.now(), 1), SLEEP_MS_MAX)
+    this.#awakeAt = this.#time.now() + sleepMs
+    return sleepMs
+  }
+
+  async #fire(): Promise<number> {
+    const { store, telemetry } = this.#surroundings
+    const fired = await store.timers.fire(FIRE_MAX)
+    if (fired === 0) return 0
+    telemetry.count(METRIC.timersFired, fired, {})
+    this.#fired()
+    return fired
+  }
+}
