@@ -44,37 +44,7 @@ export interface Contract<
 }
 
 /** What a sender gives to a contract. */
-export type DataOf<C> = C extends Contract<MessageKind, string, infer In, unknown> ? In : never
+export type DataOf<C> = C extends Contract<MessageKind, string, infer In> ? In : never
 
 /** What a handler gets of a contract. */
 export type ReceivedOf<C> = C extends Contract<MessageKind, string, never, infer Out> ? Out : never
-
-/** How one kind of data is validated, written and read. A contract has one; a request has more, for what comes back. */
-export interface Payload<In = never, Out = unknown> {
-  /** @throws {SdkError} `invalid_data` with the validator's issues */
-  encode(data: In): Promise<Omit<Encoded, 'key'>>
-  /** @throws {SdkError} `unknown_contract` for a version that this program does not know, `invalid_data`, `malformed_message` */
-  decode(written: Pick<Message, 'version' | 'contentType' | 'body'>): Promise<Out>
-}
-
-/** The errors that a request declares, by name: what an answerer gives with each, and what the asker gets. */
-export type DeclaredErrors = Readonly<Record<string, { readonly given: unknown; readonly got: unknown }>>
-
-/**
- * What may come of any request without being declared; no declared error has one of these names. docs/sdk/requests.md
- * says what each lets an asker conclude.
- */
-export const UNDECLARED_ERRORS = ['timeout', 'unreachable', 'overloaded', 'failed'] as const
-
-/** What is asked, what is answered, and which errors may be answered instead. Made by `request`. */
-export interface RequestContract<
-  Name extends string = string,
-  In = never,
-  Out = unknown,
-  AnswerIn = never,
-  AnswerOut = unknown,
-  Errors extends DeclaredErrors = DeclaredErrors,
-> extends Contract<'request', Name, In, Out> {
-  readonly answer: Payload<AnswerIn, AnswerOut>
-  readonly errors: { readonly [E in keyof Errors]: Payload<Errors[E]['given'], Errors[E]['got']> }
-}

@@ -32,5 +32,5 @@ export interface RequestContract<
 export const UNDECLARED_ERRORS = ['timeout', 'unreachable', 'overloaded', 'failed'] as const
 
 /** What an answerer gives, and what an asker gets. */
-export type GivenOf<P> = P extends Payload<infer In, unknown> ? In : never
+export type GivenOf<P> = P extends Payload<infer In> ? In : never
 export type GotOf<P> = P extends Payload<never, infer Out> ? Out : never
