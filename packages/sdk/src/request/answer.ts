@@ -1,4 +1,4 @@
-import type { Payload, RequestContract, UNDECLARED_ERRORS } from '../contract/contract.ts'
+import type { Payload, RequestContract, UNDECLARED_ERRORS } from '../contract/request-contract.ts'
 
 /** What comes with each error that a request declares, by the error's name. */
 export type ErrorPayloads = Readonly<Record<string, Payload>>

@@ -1,4 +1,5 @@
-import type { Encoded, ReceivedOf, RequestContract } from '../contract/contract.ts'
+import type { Encoded, ReceivedOf } from '../contract/contract.ts'
+import type { RequestContract } from '../contract/request-contract.ts'
 import { SdkError } from '../errors.ts'
 import type { Message } from '../message/message.ts'
 import {
@@ -213,7 +214,7 @@ export class Answerer<C extends RequestContract = RequestContract> {
 
   async #declined({ error, value }: Declined): Promise<Outcome> {
     try {
-      return { written: await this.#contract.errors[error]!.encode(value), error }
+      return { written: await this.#contract.errors[error]!.encode(value as never), error }
     } catch (cause) {
       const text = `the answerer of ${this.#contract.name} failed: what came with its "${error}" is not what it declares`
       this.#surroundings.log.error({ err: cause, contract: this.#contract.name }, text)

@@ -1,4 +1,5 @@
-import { UNDECLARED_ERRORS, type DataOf, type Encoded, type RequestContract } from '../contract/contract.ts'
+import type { DataOf, Encoded } from '../contract/contract.ts'
+import { UNDECLARED_ERRORS, type RequestContract } from '../contract/request-contract.ts'
 import { SdkError } from '../errors.ts'
 import type { Message } from '../message/message.ts'
 import type { Surroundings } from '../surroundings.ts'

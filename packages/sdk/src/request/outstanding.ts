@@ -1,4 +1,4 @@
-import type { RequestContract } from '../contract/contract.ts'
+import type { RequestContract } from '../contract/request-contract.ts'
 import type { Clock, Timer } from '../time/clock.ts'
 import type { Answer } from './answer.ts'
 

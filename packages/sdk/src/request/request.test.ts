@@ -1,5 +1,6 @@
 import { describe, expect, expectTypeOf, test } from 'vitest'
-import type { Contract, Encoded, Payload, RequestContract } from '../contract/contract.ts'
+import type { Contract, Encoded } from '../contract/contract.ts'
+import type { Payload, RequestContract } from '../contract/request-contract.ts'
 import { SdkError } from '../errors.ts'
 import { silentLog } from '../log.ts'
 import type { Message } from '../message/message.ts'
