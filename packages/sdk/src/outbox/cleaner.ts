@@ -38,7 +38,8 @@ const DONE_MS_MIN = 3_600_000
 export class Cleaner<Tx> {
   readonly #surroundings: Surroundings<Tx>
   readonly #time: StoreTime
-  readonly #doneMs: number
+  /** For how long a handled message is remembered. */
+  readonly rememberedMs: number
   readonly #statesMs: readonly (readonly [state: (typeof STATES)[number], ms: number])[]
   readonly #pump: Pump
 
@@ -48,11 +49,11 @@ export class Cleaner<Tx> {
     const ages = { done: '14d', sent: '7d', parked: 'never', cancelled: '30d', expired: '30d', ...retention } as const
     this.#surroundings = surroundings
     this.#time = time
-    this.#doneMs = age(ages.done)
-    if (this.#doneMs < DONE_MS_MIN)
+    this.rememberedMs = age(ages.done)
+    if (this.rememberedMs < DONE_MS_MIN)
       throw new SdkError(
         'invalid_declaration',
-        `retention.done is ${this.#doneMs} ms; messages that are delivered again later than that would be handled twice, so it is at least 1h`,
+        `retention.done is ${this.rememberedMs} ms; messages that are delivered again later than that would be handled twice, so it is at least 1h`,
       )
     this.#statesMs = STATES.map((state) => [state, age(ages[state])] as const).filter(([, ms]) => Number.isFinite(ms))
     this.#pump = new Pump({ name: 'cleaner', clock, activity, log, turn: () => this.#turn() })
@@ -70,7 +71,7 @@ export class Cleaner<Tx> {
     const { store, random } = this.#surroundings
     await this.#time.refresh()
     const now = this.#time.now()
-    let most = Number.isFinite(this.#doneMs) ? await store.inbox.prune(now - this.#doneMs, ROWS_MAX) : 0
+    let most = Number.isFinite(this.rememberedMs) ? await store.inbox.prune(now - this.rememberedMs, ROWS_MAX) : 0
     for (const [state, ms] of this.#statesMs)
       most = Math.max(most, await store.register.purge({ state, before: now - ms }, ROWS_MAX))
     return most >= ROWS_MAX ? BETWEEN_MS : Math.round(LOOK_MS * (0.5 + random.uint32() / 2 ** 32))

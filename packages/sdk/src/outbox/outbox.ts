@@ -43,6 +43,11 @@ export class Outbox<Tx> {
     this.#cleaner = new Cleaner(surroundings, this.time, options.retention)
   }
 
+  /** For how long the inbox remembers what was handled. */
+  get rememberedMs(): number {
+    return this.#cleaner.rememberedMs
+  }
+
   /**
    * Adds messages to the application's own transaction: they are sent if it commits, and only then.
    *
