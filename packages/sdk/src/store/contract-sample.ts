@@ -6,18 +6,18 @@ import type { Attempt, BucketLease, Draft, InboxEntry, Kept, RegisterFilter, Sto
 export interface StoreSubject<Tx> {
   readonly store: Store<Tx>
   /** Lets at least so much time pass at the store's clock. */
-  pass(ms: number): Promise<void>
+  readonly pass: (ms: number) => Promise<void>
   /** The database's root handle, where there is one: it may look like a transaction, and is none. */
   readonly root?: unknown
   /** A store whose tables were never made, where there are tables. Closed by who asks for it. */
-  unmigrated?(): Promise<Store<Tx>>
-  close(): Promise<void>
+  readonly unmigrated?: () => Promise<Store<Tx>>
+  readonly close: () => Promise<void>
 }
 
 /** A promise of a store; whatever its transactions are. */
 export interface StorePromise {
   readonly name: string
-  run<Tx>(subject: StoreSubject<Tx>): Promise<void>
+  readonly run: <Tx>(subject: StoreSubject<Tx>) => Promise<void>
 }
 
 /** A lease that does not end during a test, and one that is over after {@link PAST_MS}. */

@@ -14,12 +14,12 @@ export type { StoreSubject } from './contract-sample.ts'
 /** One promise of an interface, and how to see that an implementation keeps it: rejects when it does not. */
 export interface Promised {
   readonly name: string
-  run(): Promise<void>
+  readonly run: () => Promise<void>
 }
 
 export interface StoreSuite<Tx> {
   /** Opens a store whose tables are there and empty. Closed at the end of each promise. */
-  open(): Promise<StoreSubject<Tx>>
+  readonly open: () => Promise<StoreSubject<Tx>>
   /** Whether its transactions can overlap: with several connections, or several processes. Adds the races. */
   readonly concurrent: boolean
 }

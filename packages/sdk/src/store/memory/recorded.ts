@@ -1,0 +1,110 @@
+import type { Message } from '../../message/message.ts'
+import type { Verdict } from '../port.ts'
+import type { MemoryDatabase } from './database.ts'
+import { holds, inName, inRows, laneOf, type InRow } from './in-row.ts'
+import { Rows } from './rows.ts'
+import type { OpenTransaction } from './transaction.ts'
+
+interface DedupeRow {
+  readonly key: string
+  readonly at: number
+}
+
+const dedupeName = (consumer: string, { metadata }: Message): string | null =>
+  metadata.dedupeKey === undefined ? null : JSON.stringify(['dedupe', consumer, metadata.dedupeKey])
+
+const counterName = (consumer: string, { source, type, key }: Message): string =>
+  JSON.stringify([consumer, source, type, key])
+
+/** What consumers received: by id, by dedupe key and by number. */
+export class Recorded {
+  readonly rows: Rows<InRow> = inRows()
+  readonly #dedupe = new Rows<DedupeRow>()
+  readonly #highest = new Rows<number>()
+  readonly #database: MemoryDatabase
+
+  constructor(database: MemoryDatabase) {
+    this.#database = database
+  }
+
+  /** Names of the locks that recording messages takes: of their ids, dedupe keys and keys. */
+  locks(consumer: string, messages: readonly Message[]): string[] {
+    const names = messages.flatMap((message) => [
+      inName(consumer, message.id),
+      dedupeName(consumer, message),
+      laneOf(consumer, message),
+    ])
+    return names.filter((name) => name !== null)
+  }
+
+  /** What there is to say of a message before it is recorded. */
+  verdict(tx: OpenTransaction, consumer: string, message: Message, ordered: boolean): Verdict {
+    const order = this.#order(tx, consumer, message)
+    const dedupe = dedupeName(consumer, message)
+    const known =
+      this.rows.get(tx, inName(consumer, message.id)) !== undefined ||
+      (dedupe !== null && this.#dedupe.get(tx, dedupe) !== undefined)
+    if (known) return { message, kind: 'duplicate', order }
+    const lane = laneOf(consumer, message)
+    const behind = ordered && lane !== null && this.#held(tx, consumer, lane)
+    return { message, kind: behind ? 'behind' : 'new', order }
+  }
+
+  /** Records a message that is not there yet. */
+  add(tx: OpenTransaction, consumer: string, message: Message, fields: Pick<InRow, 'state'> & Partial<InRow>): InRow {
+    const now = this.#database.now()
+    const row: InRow = {
+      consumer,
+      message,
+      attempts: 0,
+      errors: [],
+      dueAt: now,
+      leaseUntil: 0,
+      epoch: 0,
+      reason: null,
+      holdsKey: true,
+      place: this.#database.serial(),
+      createdAt: now,
+      stateAt: now,
+      ...fields,
+    }
+    this.put(tx, row)
+    const dedupe = dedupeName(consumer, message)
+    if (dedupe !== null) this.#dedupe.put(tx, dedupe, { key: dedupe, at: now })
+    if (message.key !== null && message.keySeq !== null) {
+      const counter = counterName(consumer, message)
+      this.#highest.put(tx, counter, Math.max(this.#highest.get(tx, counter) ?? 0, message.keySeq))
+    }
+    return row
+  }
+
+  put(tx: OpenTransaction, row: InRow): void {
+    this.rows.put(tx, inName(row.consumer, row.message.id), row)
+  }
+
+  /** Forgets what was done, and dedupe keys that were recorded, before a time. @returns how many */
+  prune(tx: OpenTransaction, before: number, limit: number): number {
+    const done = this.rows.all(tx).filter(({ state, stateAt }) => state === 'done' && stateAt < before)
+    const forgotten = done.slice(0, limit)
+    for (const { consumer, message } of forgotten) this.rows.delete(tx, inName(consumer, message.id))
+    const keys = this.#dedupe.all(tx).filter(({ at }) => at < before)
+    const keysForgotten = keys.slice(0, limit - forgotten.length)
+    for (const { key } of keysForgotten) this.#dedupe.delete(tx, key)
+    return forgotten.length + keysForgotten.length
+  }
+
+  #held(tx: OpenTransaction, consumer: string, lane: string): boolean {
+    return this.rows
+      .live(tx)
+      .some((row) => row.consumer === consumer && holds(row) && laneOf(consumer, row.message) === lane)
+  }
+
+  #order(tx: OpenTransaction, consumer: string, message: Message): Verdict['order'] {
+    const { key, keySeq } = message
+    if (key === null || keySeq === null) return 'unknown'
+    const highest = this.#highest.get(tx, counterName(consumer, message))
+    if (highest === undefined) return keySeq === 1 ? 'next' : 'unknown'
+    if (keySeq === highest + 1) return 'next'
+    return keySeq > highest ? 'gap' : 'late'
+  }
+}

@@ -1,0 +1,90 @@
+import type { Draft, TimerDraft, TimerStore } from '../port.ts'
+import type { MemoryDatabase } from './database.ts'
+import { draftLocks, type MemoryOutbox } from './outbox.ts'
+import { Rows } from './rows.ts'
+import type { MemoryTransaction, OpenTransaction } from './transaction.ts'
+
+export interface TimerRow extends TimerDraft {
+  readonly createdAt: number
+  readonly serial: number
+}
+
+const timerLock = (id: string): string => JSON.stringify(['timer', id])
+const nameLock = (name: string): string => JSON.stringify(['timer name', name])
+
+/** Names of the locks that belong to a timer. */
+export const timerLocks = ({ draft, cancelKey }: TimerDraft): string[] =>
+  cancelKey === null ? [timerLock(draft.id)] : [timerLock(draft.id), nameLock(cancelKey)]
+
+/** Messages to send later, in memory. */
+export class MemoryTimers implements TimerStore<MemoryTransaction> {
+  readonly rows = new Rows<TimerRow>()
+  /** Ids of the messages of named timers. */
+  readonly #names = new Rows<string>()
+  readonly #database: MemoryDatabase
+  readonly #outbox: MemoryOutbox
+
+  constructor(database: MemoryDatabase, outbox: MemoryOutbox) {
+    this.#database = database
+    this.#outbox = outbox
+  }
+
+  async set(tx: MemoryTransaction, timers: readonly TimerDraft[]): Promise<void> {
+    const own = this.#database.own(tx)
+    await own.lock(timers.flatMap(timerLocks))
+    const createdAt = this.#database.now()
+    for (const timer of timers) {
+      const { cancelKey, draft } = timer
+      const replaced = cancelKey === null ? undefined : this.#names.get(own, cancelKey)
+      if (replaced !== undefined) this.remove(own, replaced)
+      if (this.rows.get(own, draft.id) ?? this.#outbox.rows.get(own, draft.id)) continue
+      this.rows.put(own, draft.id, { ...timer, createdAt, serial: this.#database.serial() })
+      if (cancelKey !== null) this.#names.put(own, cancelKey, draft.id)
+    }
+  }
+
+  async cancel(tx: MemoryTransaction, cancelKey: string): Promise<boolean> {
+    const own = this.#database.own(tx)
+    await own.lock([nameLock(cancelKey)])
+    const id = this.#names.get(own, cancelKey)
+    return id !== undefined && this.remove(own, id)
+  }
+
+  async fire(limit: number): Promise<number> {
+    const drafts = this.#due().map(({ draft }) => draft)
+    // The locks of the keys come first: who holds a timer and waits for a key could wait for one who cancels the timer.
+    return this.#database.change(draftLocks(drafts.slice(0, limit)), (tx) => this.#move(tx, drafts.slice(0, limit)))
+  }
+
+  async nextDue(): Promise<number | null> {
+    let earliest: number | null = null
+    for (const { dueAt } of this.rows.live(null)) earliest = Math.min(earliest ?? dueAt, dueAt)
+    return earliest
+  }
+
+  /** @returns whether there was one */
+  remove(tx: OpenTransaction, id: string): boolean {
+    const row = this.rows.get(tx, id)
+    if (row === undefined) return false
+    this.rows.delete(tx, id)
+    if (row.cancelKey !== null) this.#names.delete(tx, row.cancelKey)
+    return true
+  }
+
+  #due(): TimerRow[] {
+    const now = this.#database.now()
+    const due = this.rows.live(null).filter(({ dueAt }) => dueAt <= now)
+    return due.toSorted((a, b) => a.dueAt - b.dueAt || a.serial - b.serial)
+  }
+
+  /** Moves those that are there yet and that nobody is about to cancel. */
+  #move(tx: OpenTransaction, drafts: readonly Draft[]): number {
+    const free = drafts.filter(({ id }) => {
+      const row = this.rows.get(tx, id)
+      return row !== undefined && row.dueAt <= this.#database.now() && timerLocks(row).every((name) => tx.tryLock(name))
+    })
+    for (const { id } of free) this.remove(tx, id)
+    this.#outbox.insert(tx, free)
+    return free.length
+  }
+}
