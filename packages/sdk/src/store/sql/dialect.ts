@@ -1,0 +1,87 @@
+import type { Fragment } from './fragment.ts'
+import type { SqlValue } from './driver.ts'
+import type { Index, Table } from './schema.ts'
+
+/** How a column of rows that are handed over as JSON is read: `small` whole numbers have 32 bits, others 64. */
+export type Cell = 'text' | 'small' | 'integer'
+
+/** Rows to be handed over as JSON. */
+export type JsonRow = Readonly<Record<string, string | number | null>>
+
+/** What went wrong in the database, as far as the SDK tells errors apart. */
+export type Failure = 'conflict' | 'down' | 'missing-table' | 'duplicate' | 'other'
+
+/**
+ * How one database says what the store wants to say. Everything else is written once, in the SQL that PostgreSQL, SQLite,
+ * MySQL and MariaDB share: CTEs, window functions, `substr`, `exists`, rows out of JSON.
+ */
+export interface Dialect {
+  /** The placeholder of the value with that number, counted from 1, with the type that its JavaScript type stands for. */
+  placeholder(number: number, value: SqlValue): string
+  /** The database's time in ms since 1970 as a whole number, the same during a statement. */
+  readonly now: string
+  /**
+   * A table of the objects in a JSON array, to stand after `from` or `join`, under the given alias.
+   *
+   * @param json text of the array; values are texts, whole numbers and null, named as the columns
+   */
+  rows(json: string, alias: string, columns: Readonly<Record<string, Cell>>): Fragment
+  /** Added to a `select` to lock what it found until the transaction ends; a wait ends with the row as it is then. */
+  readonly forUpdate: string
+  /** The same for rows that any other process may take instead: those that are locked are left out, where it can be said. */
+  readonly forUpdateOfFree: string
+  /** Whether `insert`, `update` and `delete` can tell what they changed with `returning`. */
+  readonly returning: boolean
+  /**
+   * `insert … select …` that leaves out what is there already, by the columns of a unique key; `returning` can follow where
+   * there is one. It waits for a concurrent transaction that has inserted the same.
+   */
+  insertNew(into: string, columns: readonly string[], select: Fragment, key: readonly string[]): Fragment
+  /** Selects as `changed` how many rows the session's last statement changed; needed where there is no `returning`. */
+  readonly changed?: string
+  /** `insert … select …` that changes the row that is there already; `old` and `new` name the two in `set`. */
+  upsert(
+    into: string,
+    columns: readonly string[],
+    select: Fragment,
+    key: readonly string[],
+    set: (row: {
+      old: (column: string) => string
+      new: (column: string) => string
+    }) => Readonly<Record<string, string>>,
+  ): Fragment
+  /** `delete` of at most so many rows, the first in an order; `returning` can follow where there is one. */
+  deleteSome(from: string, key: readonly string[], where: Fragment, order: string, limit: number): Fragment
+  /** Whether a column matches a pattern in which `*` stands for any run of characters, with regard to case. */
+  matches(column: Fragment, pattern: string): Fragment
+  /** Statements that make a table with its indexes, harmless when it is there. */
+  createTable(name: string, table: Table, indexes: readonly (Index & { readonly name: string })[]): readonly string[]
+  /** Statement that makes whoever migrates at the same time wait, until the transaction ends; null when none is needed. */
+  readonly migrationLock: string | null
+  /** @param code of the client's error: SQLSTATE, errno's name, SQLite's result code … */
+  failureOf(code: string): Failure
+  /** Statements that do in one round trip what the store otherwise does in several. */
+  readonly oneTrip?: OneTrip
+}
+
+/** Whole operations as one statement, for databases behind a network whose statements can be nested that far. */
+export interface OneTrip {
+  /** The tables' names are those of {@link Names}; what is selected is described at the places of use. */
+  addToOutbox(names: Names, now: Fragment, json: string, bodies: Uint8Array): Fragment
+  beginInInbox(names: Names, now: Fragment, json: string, consumer: string, ordered: boolean): Fragment
+}
+
+/** The tables by what they hold, with prefix and schema, as they are written in SQL. */
+export interface Names {
+  readonly migration: string
+  readonly stream: string
+  readonly outbox: string
+  readonly bucket: string
+  readonly owner: string
+  readonly timer: string
+  readonly inbox: string
+  readonly inboxKey: string
+  readonly dedupe: string
+  readonly schedule: string
+  readonly rate: string
+}

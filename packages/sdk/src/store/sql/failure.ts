@@ -1,0 +1,67 @@
+import { SdkError } from '../../errors.ts'
+import type { Dialect, Failure } from './dialect.ts'
+
+/** Errors of sockets and of clients' pools: nobody answered. */
+const UNREACHABLE = /^(ECONN|EPIPE|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|PROTOCOL_CONNECTION_LOST)/
+
+/** What clients only say in words when a connection is gone: `pg` has no code for it. */
+const UNREACHABLE_WORDS =
+  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|The database connection is not open|database is not open)/
+
+/** How far wrappers of ORMs are opened. */
+const WRAPPERS_MAX = 6
+
+/**
+ * The SDK's error for one of the database, with the original as its cause; anything else comes back as it is.
+ *
+ * @param own whether the store's own statement failed. What user code threw may come from anywhere: a socket that it
+ *   could not open says nothing about the database, so that only the database's own codes count.
+ */
+export function translated(error: unknown, dialect: Dialect, own: boolean): unknown {
+  if (error instanceof SdkError) return error
+  const options = { retryable: true, cause: error }
+  switch (failureIn(error, dialect, own)) {
+    case 'conflict':
+      return new SdkError('conflict', 'the database wants the transaction repeated: run it again', options)
+    case 'duplicate':
+      if (!own) return error
+      return new SdkError('conflict', 'another transaction wrote the same row: run it again', options)
+    case 'down':
+      return new SdkError('store_down', 'the database does not take what is written: see the cause', options)
+    case 'missing-table':
+      if (!own) return error
+      return new SdkError('not_migrated', 'the tables of the store are missing or old: run migrate()', { cause: error })
+    default:
+      return error
+  }
+}
+
+function failureIn(error: unknown, dialect: Dialect, own: boolean): Failure {
+  let layer: unknown = error
+  for (let depth = 0; depth < WRAPPERS_MAX && typeof layer === 'object' && layer !== null; depth++) {
+    for (const code of codesOf(layer)) {
+      const failure = dialect.failureOf(code)
+      if (failure !== 'other') return failure
+      if (own && UNREACHABLE.test(code)) return 'down'
+    }
+    if (own && layer instanceof Error) {
+      if (UNREACHABLE_WORDS.test(layer.message)) return 'down'
+      // SQLite has no code of its own for it.
+      if (/^no such (table|column): /.test(layer.message)) return 'missing-table'
+    }
+    layer = inside(layer)
+  }
+  return 'other'
+}
+
+function* codesOf(layer: object): Iterable<string> {
+  const { code, errno, errcode } = layer as { code?: unknown; errno?: unknown; errcode?: unknown }
+  for (const value of [code, errno, errcode])
+    if (typeof value === 'string' || typeof value === 'number') yield String(value)
+}
+
+/** The next layer of a wrapped error: `cause` (Drizzle and others), `driverError` (TypeORM), `meta` (Prisma). */
+function inside(layer: object): unknown {
+  const { cause, driverError, originalError, meta } = layer as Readonly<Record<string, unknown>>
+  return cause ?? driverError ?? originalError ?? meta
+}

@@ -1,0 +1,267 @@
+import { SdkError } from '../../errors.ts'
+import { InboxBegin, rowOf } from './inbox-begin.ts'
+import { raw, sql, type Fragment } from './fragment.ts'
+import {
+  attemptsIn,
+  MESSAGE_CELLS,
+  MESSAGE_COLUMNS,
+  messageIn,
+  messageRows,
+  numberIn,
+  numberOrNullIn,
+  textIn,
+  textOrNullIn,
+  withAttempt,
+} from './row.ts'
+import type { Database } from './database.ts'
+import type { InboxEntry, InboxState, InboxStore, Kept, Verdict } from '../port.ts'
+import type { Message } from '../../message/message.ts'
+import type { SqlRow, SqlSession } from './driver.ts'
+
+/** States in which a message can be claimed when its time has come. */
+const CLAIMABLE = "state in ('waiting', 'retrying', 'running')"
+
+/** What is forgotten of a message that is done. */
+const WITHOUT_BODY = 'body = null, metadata = null, content_type = null'
+
+/** A message that is put into the inbox because it is not done yet. */
+type Stored = Omit<Kept, 'state'> & { readonly state: InboxState }
+
+/** What consumers received. */
+export class SqlInbox<Tx> implements InboxStore<Tx> {
+  readonly #db: Database<Tx>
+  readonly #begin: InboxBegin<Tx>
+
+  constructor(db: Database<Tx>) {
+    this.#db = db
+    this.#begin = new InboxBegin(db)
+  }
+
+  begin(tx: Tx, consumer: string, messages: readonly Message[], ordered: boolean): Promise<readonly Verdict[]> {
+    return this.#begin.begin(this.#db.within(tx), consumer, messages, ordered)
+  }
+
+  async keep(consumer: string, kept: readonly Kept[]): Promise<void> {
+    if (kept.length > 0) await this.#db.together((session) => this.#keep(session, consumer, kept, 0))
+  }
+
+  claim(consumer: string, ordered: boolean, leaseMs: number, limit: number): Promise<readonly InboxEntry[]> {
+    const { dialect, names, now } = this.#db
+    return this.#db.together(async (session) => {
+      const rows = await this.#db.run(
+        session,
+        sql`select consumer, state, attempts, errors, due_at, epoch, reason, ${raw(MESSAGE_COLUMNS.join(', '))}
+          from ${raw(names.inbox)} i
+          where i.consumer = ${consumer} and ${raw(CLAIMABLE)} and i.due_at <= ${now} and ${this.#first(ordered)}
+          order by i.due_at, i.seq limit ${limit}${raw(dialect.forUpdateOfFree)}`,
+      )
+      if (rows.length === 0) return []
+      const ids = JSON.stringify(rows.map((row) => ({ id: textIn(row, 'id') })))
+      await this.#db.run(
+        session,
+        sql`update ${raw(names.inbox)} set state = 'running', holds = case when msg_key is null then 0 else 1 end,
+          attempts = attempts + 1, epoch = epoch + 1, due_at = ${now} + ${Math.ceil(leaseMs)}
+          where consumer = ${consumer} and id in (select r.id from ${dialect.rows(ids, 'r', { id: 'text' })})`,
+      )
+      return rows.map((row) => {
+        const entry = entryIn(row)
+        return { ...entry, attempts: entry.attempts + 1, epoch: entry.epoch + 1 }
+      })
+    })
+  }
+
+  async finish(tx: Tx, entry: InboxEntry): Promise<void> {
+    if (!(await this.#finish(this.#db.within(tx), entry)))
+      throw new SdkError(
+        'lease_lost',
+        `the claim of message ${entry.message.id} by ${entry.consumer} ran out and another process took it`,
+        { data: { consumer: entry.consumer, id: entry.message.id } },
+      )
+  }
+
+  complete(entry: InboxEntry): Promise<boolean> {
+    return this.#finish(null, entry)
+  }
+
+  async settle(entry: InboxEntry, outcome: Parameters<InboxStore<Tx>['settle']>[1]): Promise<void> {
+    const { state, attempt, reason, uncounted } = outcome
+    const holds = holdsKey(state, outcome.holdsKey) && entry.message.key !== null ? 1 : 0
+    const fingerprint = attempt === undefined ? raw('') : sql`, fingerprint = ${attempt.fingerprint}`
+    const why = reason === undefined ? raw('') : sql`, reason = ${reason}`
+    const errors = attempt === undefined ? raw('') : sql`, errors = ${withAttempt(entry.errors, attempt)}`
+    const set = sql`state = ${state}, holds = ${holds}, due_at = ${Math.ceil(outcome.dueAt)},
+      attempts = attempts - ${uncounted === true ? 1 : 0}${fingerprint}${why}${errors}`
+    await this.#db.run(null, sql`update ${raw(this.#db.names.inbox)} set ${set} where ${ours(entry)}`)
+  }
+
+  start(
+    consumer: string,
+    message: Message,
+    ordered: boolean,
+    leaseMs: number,
+  ): Promise<InboxEntry | 'duplicate' | 'behind'> {
+    return this.#db.together(async (session) => {
+      const rows = [rowOf(message, 0)]
+      if (ordered && (await this.#begin.behind(session, consumer, rows)).size > 0) return 'behind'
+      const kept = { message, state: 'running', attempts: 1, dueAt: Math.ceil(leaseMs) } as const
+      if ((await this.#keep(session, consumer, [kept], 1)).length === 0) return 'duplicate'
+      const lease = await this.#db.run(
+        session,
+        sql`select due_at from ${raw(this.#db.names.inbox)} where consumer = ${consumer} and id = ${message.id}`,
+      )
+      const dueAt = numberIn(lease[0]!, 'due_at')
+      return { consumer, message, state: 'running', attempts: 1, errors: [], dueAt, epoch: 1, reason: null }
+    })
+  }
+
+  async renew(consumer: string, entries: readonly InboxEntry[], leaseMs: number): Promise<readonly string[]> {
+    if (entries.length === 0) return []
+    const { dialect, names, now } = this.#db
+    const json = JSON.stringify(entries.map(({ message, epoch }) => ({ id: message.id, epoch })))
+    const claims = dialect.rows(json, 'r', { id: 'text', epoch: 'integer' })
+    const held = sql`consumer = ${consumer} and state = 'running' and (id, epoch) in (select r.id, r.epoch from ${claims})`
+    const set = sql`due_at = ${now} + ${Math.ceil(leaseMs)}`
+    const renew = sql`update ${raw(names.inbox)} set ${set} where ${held}`
+    const rows = dialect.returning
+      ? await this.#db.run(null, sql`${renew} returning id`)
+      : await this.#db.together(async (session) => {
+          await this.#db.run(session, renew)
+          return this.#db.run(session, sql`select id from ${raw(names.inbox)} where ${held}`)
+        })
+    return rows.map((row) => textIn(row, 'id'))
+  }
+
+  async nextDue(consumer: string, ordered: boolean): Promise<number | null> {
+    const [row] = await this.#db.run(
+      null,
+      sql`select min(i.due_at) as due_at from ${raw(this.#db.names.inbox)} i
+        where i.consumer = ${consumer} and ${raw(CLAIMABLE)} and ${this.#first(ordered)}`,
+    )
+    return numberOrNullIn(row!, 'due_at')
+  }
+
+  async prune(before: number, limit: number): Promise<number> {
+    const { names } = this.#db
+    const deleted = await this.#db.deleteSome(
+      names.inbox,
+      ['consumer', 'id'],
+      // What is done was created before it was done: the index on `created_at` leads to all of them.
+      sql`state = 'done' and created_at < ${Math.ceil(before)} and done_at < ${Math.ceil(before)}`,
+      'created_at',
+      limit,
+    )
+    // A key outlives its message as long as that is not done.
+    await this.#db.deleteSome(
+      names.dedupe,
+      ['scope', 'dedupe_key'],
+      sql`at < ${Math.ceil(before)} and not exists (select 1 from ${raw(names.inbox)} i
+        where i.consumer = ${raw(names.dedupe)}.scope and i.id = ${raw(names.dedupe)}.message_id)`,
+      'at',
+      limit,
+    )
+    return deleted
+  }
+
+  async depth(): Promise<readonly { readonly consumer: string; readonly state: InboxState; readonly count: number }[]> {
+    const rows = await this.#db.run(
+      null,
+      sql`select consumer, state, count(*) as messages from ${raw(this.#db.names.inbox)} group by consumer, state`,
+    )
+    return rows.map((row) => ({
+      consumer: textIn(row, 'consumer'),
+      state: textIn(row, 'state') as InboxState,
+      count: numberIn(row, 'messages'),
+    }))
+  }
+
+  /** Whether a row `i` is the earliest of its key that is not done. */
+  #first(ordered: boolean): Fragment {
+    if (!ordered) return raw('1 = 1')
+    return sql`(i.msg_key is null or not exists (select 1 from ${raw(this.#db.names.inbox)} e
+      where e.consumer = i.consumer and e.holds = 1 and e.type = i.type and e.msg_key = i.msg_key and e.seq < i.seq))`
+  }
+
+  /** @param epoch of the rows; those of a running one are due so many ms from now. @returns the ids that were new */
+  async #keep(
+    session: SqlSession,
+    consumer: string,
+    kept: readonly Stored[],
+    epoch: number,
+  ): Promise<readonly string[]> {
+    const rows = kept.map(({ message }, ord) => rowOf(message, ord))
+    const first = await this.#begin.mark(session, consumer, rows)
+    const free = kept.filter(({ message }) => first.has(message.id))
+    const { rows: stored, bodies } = messageRows(
+      free,
+      ({ message }) => message,
+      (item) => ({
+        consumer,
+        state: item.state,
+        holds: holdsKey(item.state, item.holdsKey) && item.message.key !== null ? 1 : 0,
+        due_at: Math.ceil(item.dueAt),
+        attempts: item.attempts,
+        reason: item.reason ?? null,
+        fingerprint: item.attempt?.fingerprint ?? null,
+        errors: withAttempt([], item.attempt),
+      }),
+    )
+    const { names, now } = this.#db
+    const plain = ['consumer', 'id', 'state', 'holds', 'attempts', 'reason', 'fingerprint', 'errors', 'kind', 'type']
+    const rest = ['version', 'source', 'time', 'msg_key', 'key_seq', 'external_id', 'content_type', 'metadata']
+    const inserted = await this.#db.insertNew(session, names.inbox, {
+      rows: stored,
+      cells: {
+        ...MESSAGE_CELLS,
+        consumer: 'text',
+        state: 'text',
+        holds: 'small',
+        due_at: 'integer',
+        attempts: 'small',
+        reason: 'text',
+        fingerprint: 'text',
+        errors: 'text',
+      },
+      columns: {
+        ...Object.fromEntries([...plain, ...rest].map((column) => [column, `r.${column}`])),
+        due_at: sql`case when r.state = 'running' then ${now} + r.due_at else r.due_at end`,
+        epoch: String(epoch),
+        created_at: now,
+        body: sql`substr(${bodies}, r.body_at, r.body_bytes)`,
+      },
+      key: ['consumer', 'id'],
+      // The order of `seq` is the order within a key.
+      order: 'r.ord',
+    })
+    const numbered = rows.filter((row) => first.has(textIn(row, 'id')))
+    await this.#begin.see(session, consumer, numbered)
+    return inserted.map((row) => textIn(row, 'id'))
+  }
+
+  async #finish(session: SqlSession | null, entry: InboxEntry): Promise<boolean> {
+    const set = sql`state = 'done', holds = 0, done_at = ${this.#db.now}, ${raw(WITHOUT_BODY)}`
+    return (await this.#db.update(session, this.#db.names.inbox, set, ours(entry))) > 0
+  }
+}
+
+/** The row of a claim, as long as nobody has taken it over. */
+function ours(entry: InboxEntry): Fragment {
+  return sql`consumer = ${entry.consumer} and id = ${entry.message.id} and epoch = ${entry.epoch} and state = 'running'`
+}
+
+function holdsKey(state: InboxState, asked: boolean | undefined): boolean {
+  if (state === 'parked' || state === 'uncertain') return asked ?? true
+  return state === 'waiting' || state === 'retrying' || state === 'running'
+}
+
+function entryIn(row: SqlRow): InboxEntry {
+  return {
+    consumer: textIn(row, 'consumer'),
+    message: messageIn(row),
+    state: textIn(row, 'state') as InboxState,
+    attempts: numberIn(row, 'attempts'),
+    errors: attemptsIn(row),
+    dueAt: numberIn(row, 'due_at'),
+    epoch: numberIn(row, 'epoch'),
+    reason: textOrNullIn(row, 'reason'),
+  }
+}

@@ -1,0 +1,296 @@
+import { bucketOf, BUCKETS } from '../../message/bucket.ts'
+import { Buckets } from './buckets.ts'
+import { join, list, raw, sql, type Fragment } from './fragment.ts'
+import {
+  attemptsIn,
+  MESSAGE_CELLS,
+  MESSAGE_COLUMNS,
+  messageIn,
+  messageRows,
+  numberIn,
+  numberOrNullIn,
+  textIn,
+  withAttempt,
+} from './row.ts'
+import type { BucketLease, Draft, OutboxDepth, OutboxEntry, OutboxFailure, OutboxStore } from '../port.ts'
+import type { Database } from './database.ts'
+import type { Message } from '../../message/message.ts'
+import type { Random } from '../../random.ts'
+import type { SqlSession } from './driver.ts'
+
+/** Times that `add` begins again because another transaction has just added the same id. */
+const RACES_MAX = 10
+
+/** Adds, reads and marks the messages to send. */
+export class SqlOutbox<Tx> implements OutboxStore<Tx> {
+  readonly #db: Database<Tx>
+  readonly #random: Random
+  readonly #buckets: Buckets<Tx>
+
+  constructor(db: Database<Tx>, random: Random) {
+    this.#db = db
+    this.#random = random
+    this.#buckets = new Buckets(db)
+  }
+
+  add(tx: Tx, drafts: readonly Draft[]): Promise<readonly Message[]> {
+    return this.addIn(this.#db.within(tx), drafts)
+  }
+
+  /** As {@link add}, in a transaction of the store's own. */
+  async addIn(session: SqlSession, drafts: readonly Draft[]): Promise<readonly Message[]> {
+    const fresh = [...new Map(drafts.toReversed().map((draft) => [draft.id, draft])).values()].toReversed()
+    if (fresh.length === 0) return []
+    const numbers = await (this.#db.dialect.oneTrip === undefined
+      ? this.#addInSteps(session, fresh)
+      : this.#addInOneTrip(session, fresh))
+    const others = fresh.filter((draft) => !numbers.has(draft.id))
+    const there = new Map((await this.#named(session, others)).map((message) => [message.id, message]))
+    return drafts.map((draft) => there.get(draft.id) ?? { ...draft, keySeq: numbers.get(draft.id) ?? null })
+  }
+
+  lease(owner: string, leaseMs: number): Promise<readonly BucketLease[]> {
+    return this.#buckets.lease(owner, leaseMs)
+  }
+
+  unlease(owner: string): Promise<void> {
+    return this.#buckets.unlease(owner)
+  }
+
+  async due(buckets: readonly number[], limit: number): Promise<readonly OutboxEntry[]> {
+    if (buckets.length === 0) return []
+    const { outbox } = this.#db.names
+    const ours = buckets.length >= BUCKETS ? raw('1 = 1') : sql`o.bucket in ${numberList(buckets)}`
+    const rows = await this.#db.run(
+      null,
+      sql`select seq, bucket, attempts, errors, ${raw(MESSAGE_COLUMNS.join(', '))} from ${raw(outbox)} o
+        where o.state = 'pending' and o.due_at <= ${this.#db.now} and ${ours}
+        and not exists (select 1 from ${raw(outbox)} h where h.holds = 1 and h.type = o.type and h.msg_key = o.msg_key
+          and h.seq < o.seq and (h.state = 'parked' or h.due_at > ${this.#db.now}))
+        order by o.seq limit ${limit}`,
+    )
+    return rows.map((row) => ({
+      message: messageIn(row),
+      seq: numberIn(row, 'seq'),
+      bucket: numberIn(row, 'bucket'),
+      attempts: numberIn(row, 'attempts'),
+    }))
+  }
+
+  async sent(leases: readonly BucketLease[], entries: readonly OutboxEntry[], keep: boolean): Promise<number> {
+    if (entries.length === 0) return 0
+    const { outbox } = this.#db.names
+    const json = JSON.stringify(entries.map(({ seq, message }) => ({ seq, id: message.id })))
+    const rows = this.#db.dialect.rows(json, 'r', { seq: 'integer', id: 'text' })
+    const where = sql`state = 'pending' and (seq, id) in (select r.seq, r.id from ${rows}) and ${this.#fenced(leases)}`
+    return keep
+      ? this.#db.update(null, outbox, raw("state = 'sent', holds = 0"), where)
+      : this.#db.delete(null, outbox, where)
+  }
+
+  async failed(leases: readonly BucketLease[], failures: readonly OutboxFailure[]): Promise<void> {
+    if (failures.length === 0) return
+    await this.#db.together(async (session) => {
+      for (const failure of failures) await this.#fail(session, leases, failure)
+    })
+  }
+
+  async nextDue(buckets: readonly number[]): Promise<number | null> {
+    if (buckets.length === 0) return null
+    const [row] = await this.#db.run(
+      null,
+      sql`select min(due_at) as due_at from ${raw(this.#db.names.outbox)}
+        where state = 'pending' and holds = 1 and bucket in ${numberList(buckets)} and due_at > ${this.#db.now}`,
+    )
+    return numberOrNullIn(row!, 'due_at')
+  }
+
+  async depth(): Promise<OutboxDepth> {
+    const outbox = raw(this.#db.names.outbox)
+    const [row] = await this.#db.run(
+      null,
+      sql`select (select count(*) from ${outbox} where state = 'pending') as pending,
+        (select count(*) from ${outbox} where state = 'parked') as parked,
+        (select count(*) from (select distinct type, msg_key from ${outbox} where state = 'parked' and holds = 1) k)
+          as parked_keys,
+        (select min(created_at) from ${outbox} where state = 'pending') as oldest_at`,
+    )
+    return {
+      pending: numberIn(row!, 'pending'),
+      parked: numberIn(row!, 'parked'),
+      parkedKeys: numberIn(row!, 'parked_keys'),
+      oldestAt: numberOrNullIn(row!, 'oldest_at'),
+    }
+  }
+
+  async #addInOneTrip(session: SqlSession, drafts: readonly Draft[]): Promise<Map<string, number | null>> {
+    const { names, dialect } = this.#db
+    const { rows, bodies } = this.#rows(drafts)
+    const json = JSON.stringify(rows)
+    for (let race = 0; race < RACES_MAX; race++) {
+      const found = await this.#db.run(session, dialect.oneTrip!.addToOutbox(names, this.#db.now, json, bodies))
+      const lost = found.filter((row) => numberIn(row, 'added') === 0)
+      const added = new Map(
+        found
+          .filter((row) => numberIn(row, 'added') === 1)
+          .map((row) => [textIn(row, 'id'), numberOrNullIn(row, 'key_seq')]),
+      )
+      if (lost.length === 0) return added
+      // Somebody else has just added one of the ids. The numbers that were taken for it would be missing: everything is
+      // taken back, which nobody can have seen, and begun again; now the ids are there.
+      const byId = new Map(drafts.map((draft) => [draft.id, draft]))
+      await this.#takeBack(
+        session,
+        found.map((row) => ({ draft: byId.get(textIn(row, 'id'))!, counted: numberIn(row, 'counted') === 1 })),
+        [...added.keys()],
+      )
+    }
+    return new Map()
+  }
+
+  async #takeBack(
+    session: SqlSession,
+    taken: readonly { draft: Draft; counted: boolean }[],
+    added: readonly string[],
+  ): Promise<void> {
+    const { names } = this.#db
+    if (added.length > 0) await this.#db.run(session, sql`delete from ${raw(names.outbox)} where id in ${list(added)}`)
+    for (const { draft, counted } of taken)
+      if (counted)
+        await this.#db.run(
+          session,
+          sql`update ${raw(names.stream)} set version = version - 1 where type = ${draft.type} and msg_key = ${draft.key}`,
+        )
+  }
+
+  /** The ids first, then the keys in their order, then the messages. */
+  async #addInSteps(session: SqlSession, drafts: readonly Draft[]): Promise<Map<string, number | null>> {
+    const known = new Set((await this.#ids(session, drafts)).map((row) => textIn(row, 'id')))
+    const fresh = drafts.filter((draft) => !known.has(draft.id))
+    if (fresh.length === 0) return new Map()
+    const last = await this.#count(session, fresh)
+    const numbered = fresh.map((draft) => {
+      const stream = last.get(streamOf(draft))
+      return draft.keySeq === null && stream !== undefined ? { ...draft, keySeq: ++stream.last } : draft
+    })
+    const { dialect, names } = this.#db
+    const { rows, bodies } = this.#rows(numbered)
+    const columns = ['bucket', 'state', 'holds', 'due_at', 'attempts', 'created_at', ...MESSAGE_COLUMNS]
+    const message = MESSAGE_COLUMNS.filter((column) => column !== 'body').map((column) => `r.${column}`)
+    await this.#db.run(
+      session,
+      sql`insert into ${raw(`${names.outbox} (${columns.join(', ')})`)}
+        select r.bucket, 'pending', 0, ${this.#db.now}, 0, ${this.#db.now}, ${raw(message.join(', '))},
+          substr(${bodies}, r.body_at, r.body_bytes)
+        from ${dialect.rows(JSON.stringify(rows), 'r', { ...MESSAGE_CELLS, bucket: 'small' })} order by r.ord`,
+    )
+    return new Map(numbered.map((draft) => [draft.id, draft.keySeq]))
+  }
+
+  /** Takes as many numbers of each key as there are messages. @returns by key the last number before them */
+  async #count(session: SqlSession, drafts: readonly Draft[]): Promise<Map<string, { last: number }>> {
+    const { dialect, names } = this.#db
+    const counts = new Map<string, { type: string; msg_key: string; many: number }>()
+    for (const draft of drafts) {
+      if (draft.key === null || draft.keySeq !== null) continue
+      const count = counts.get(streamOf(draft))
+      if (count === undefined) counts.set(streamOf(draft), { type: draft.type, msg_key: draft.key, many: 1 })
+      else count.many++
+    }
+    if (counts.size === 0) return new Map()
+    const json = JSON.stringify([...counts.values()])
+    const rows = dialect.rows(json, 'r', { type: 'text', msg_key: 'text', many: 'integer' })
+    await this.#db.run(
+      session,
+      dialect.upsert(
+        names.stream,
+        ['type', 'msg_key', 'version'],
+        sql`select r.type, r.msg_key, r.many from ${rows} order by r.type, r.msg_key`,
+        ['type', 'msg_key'],
+        (row) => ({ version: `${row.old('version')} + ${row.new('version')}` }),
+      ),
+    )
+    const versions = await this.#db.run(
+      session,
+      sql`select s.type, s.msg_key, s.version - r.many as last
+        from ${rows} join ${raw(names.stream)} s on s.type = r.type and s.msg_key = r.msg_key`,
+    )
+    return new Map(
+      versions.map((row) => [
+        streamOf({ type: textIn(row, 'type'), key: textIn(row, 'msg_key') }),
+        { last: numberIn(row, 'last') },
+      ]),
+    )
+  }
+
+  #rows(drafts: readonly Draft[]): ReturnType<typeof messageRows<Draft, { bucket: number }>> {
+    return messageRows(
+      drafts,
+      (draft) => draft,
+      (draft) => ({ bucket: draft.key === null ? this.#random.uint32() % BUCKETS : bucketOf(draft.key) }),
+    )
+  }
+
+  #ids(session: SqlSession, drafts: readonly Draft[]): ReturnType<Database<Tx>['run']> {
+    const json = JSON.stringify(drafts.map(({ id }) => ({ id })))
+    return this.#db.run(
+      session,
+      sql`select o.id from ${this.#db.dialect.rows(json, 'r', { id: 'text' })}
+        join ${raw(this.#db.names.outbox)} o on o.id = r.id`,
+    )
+  }
+
+  async #named(session: SqlSession, drafts: readonly Draft[]): Promise<readonly Message[]> {
+    if (drafts.length === 0) return []
+    const rows = await this.#db.run(
+      session,
+      sql`select ${raw(MESSAGE_COLUMNS.join(', '))} from ${raw(this.#db.names.outbox)}
+        where id in ${list(drafts.map(({ id }) => id))}`,
+    )
+    return rows.map((row) => messageIn(row))
+  }
+
+  async #fail(session: SqlSession, leases: readonly BucketLease[], failure: OutboxFailure): Promise<void> {
+    const { outbox } = this.#db.names
+    const { entry, attempt, next } = failure
+    const where = sql`seq = ${entry.seq} and id = ${entry.message.id} and state = 'pending' and ${this.#fenced(leases)}`
+    if (next === 'drop') {
+      await this.#db.run(session, sql`delete from ${raw(outbox)} where ${where}`)
+      return
+    }
+    const lock = raw(this.#db.dialect.forUpdate)
+    const [row] = await this.#db.run(session, sql`select errors from ${raw(outbox)} where ${where}${lock}`)
+    if (row === undefined) return
+    const retryAt = typeof next === 'object' ? next.retryAt : null
+    const change: Fragment =
+      retryAt === null
+        ? sql`state = 'parked', holds = ${next === 'park-key' && entry.message.key !== null ? 1 : 0}`
+        : // Without a key it holds nobody, but is found by its time all the same.
+          sql`holds = 1, due_at = ${Math.ceil(retryAt)}`
+    await this.#db.run(
+      session,
+      sql`update ${raw(outbox)} set ${change}, attempts = attempts + 1, fingerprint = ${attempt.fingerprint},
+        errors = ${withAttempt(attemptsIn(row), attempt)} where seq = ${entry.seq} and id = ${entry.message.id}`,
+    )
+  }
+
+  /** Whether the bucket of a row of the outbox still has the epoch of the lease. */
+  #fenced(leases: readonly BucketLease[]): Fragment {
+    const json = JSON.stringify(leases.map(({ bucket, epoch }) => ({ bucket, epoch })))
+    const { dialect, names } = this.#db
+    return sql`bucket in (select b.bucket from ${dialect.rows(json, 'l', { bucket: 'integer', epoch: 'integer' })}
+      join ${raw(names.bucket)} b on b.bucket = l.bucket and b.epoch = l.epoch)`
+  }
+}
+
+/** Buckets are few and small numbers: as text they leave the statement the same for an owner. */
+function numberList(buckets: readonly number[]): Fragment {
+  return sql`(${join(
+    buckets.map((bucket) => raw(String(Math.trunc(bucket)))),
+    ', ',
+  )})`
+}
+
+function streamOf({ type, key }: { type: string; key: string | null }): string {
+  return JSON.stringify([type, key])
+}

@@ -1,0 +1,72 @@
+import type { SqlDriver, SqlRow, SqlSession } from './driver.ts'
+
+/** What both the root and a transaction of `postgres` (postgres.js) can do, as far as it is used. */
+interface PostgresSession {
+  unsafe(text: string, values: never[], options?: { readonly prepare?: boolean }): PromiseLike<readonly unknown[]>
+}
+
+/** A transaction of postgres.js: `TransactionSql`. */
+export interface PostgresTransaction extends PostgresSession {
+  savepoint(...names: never[]): unknown
+}
+
+/** The root handle of postgres.js: `Sql`. */
+export interface PostgresSql extends PostgresSession {
+  begin<T>(options: string, work: (sql: never) => T | Promise<T>): Promise<unknown>
+  listen(
+    channel: string,
+    notified: (payload: string) => void,
+    listening?: () => void,
+  ): PromiseLike<{ readonly unlisten: () => Promise<void> }>
+  notify(channel: string, payload: string): PromiseLike<unknown>
+}
+
+/** The client `postgres`: a transaction is the `sql` that `begin` hands to its callback. */
+export function postgresJsDriver(
+  sql: PostgresSql,
+  { prepare, listen }: { readonly prepare: boolean; readonly listen: boolean },
+): SqlDriver<PostgresTransaction> {
+  const ending = new Set<() => void>()
+  const session = (to: PostgresSession): SqlSession => ({
+    query: async (text, values) => (await to.unsafe(text, [...values] as never[], { prepare })) as readonly SqlRow[],
+  })
+  return {
+    name: 'postgres via postgres.js',
+    dialect: 'postgres',
+    query: session(sql).query,
+    async transaction<T>(work: (tx: PostgresTransaction) => Promise<T>): Promise<T> {
+      // Arrays that the work resolves with would be taken as queries to wait for.
+      const boxed = await sql.begin('isolation level read committed', async (tx: PostgresTransaction) => ({
+        result: await work(tx),
+      }))
+      return (boxed as { readonly result: T }).result
+    },
+    bind: session,
+    isTransaction: (handle): handle is PostgresTransaction => typeof handle === 'function' && 'savepoint' in handle,
+    ...(listen ? { watch: (channel: string, changed: () => void) => listening(sql, channel, changed, ending) } : {}),
+    async notify(channel) {
+      await sql.notify(channel, '')
+    },
+    close() {
+      for (const end of ending) end()
+      return Promise.resolve()
+    },
+  }
+}
+
+/** The client connects again by itself, and says so. */
+function listening(sql: PostgresSql, channel: string, changed: () => void, ending: Set<() => void>): () => void {
+  let ended = false
+  const heard = (): void => {
+    if (!ended) changed()
+  }
+  const listener = Promise.resolve(sql.listen(channel, heard, heard)).catch(() => null)
+  const end = (): void => {
+    if (ended) return
+    ended = true
+    ending.delete(end)
+    void listener.then((listens) => listens?.unlisten()).catch(() => {})
+  }
+  ending.add(end)
+  return end
+}

@@ -1,0 +1,187 @@
+import { SdkError } from '../../errors.ts'
+import type { Clock, Timer } from '../../time/clock.ts'
+import type { SqlDriver, SqlRow, SqlValue } from './driver.ts'
+
+/** A connection of `pg`, as far as it is used. */
+export interface PgClient {
+  query(query: {
+    readonly text: string
+    readonly values: readonly unknown[]
+    readonly name?: string
+  }): Promise<{ readonly rows: readonly unknown[] }>
+  release(error?: Error | boolean): void
+  on(event: 'notification' | 'error' | 'end', listener: (...details: never[]) => void): unknown
+  removeListener(event: 'notification' | 'error' | 'end', listener: (...details: never[]) => void): unknown
+  /** `pg` from 8.17: what the server last said, `I` outside of a transaction. */
+  getTransactionStatus?(): string | null
+}
+
+/** A pool of `pg`, as far as it is used. */
+export interface PgPool {
+  connect(): Promise<PgClient>
+  query(query: { readonly text: string; readonly values: readonly unknown[]; readonly name?: string }): Promise<{
+    readonly rows: readonly unknown[]
+  }>
+  readonly totalCount: number
+}
+
+export interface PgOptions {
+  readonly prepare: boolean
+  readonly listen: boolean
+  readonly clock: Clock
+}
+
+/** Pause before listening again after the connection was lost. */
+const LISTEN_AGAIN_MS = 1000
+
+/** Longest text whose digest is remembered; others are the work of long lists and come once. */
+const NAMES_MAX = 500
+
+/** The client `pg`: a transaction is a `PoolClient` between `begin` and `commit`. */
+export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): SqlDriver<PgClient> {
+  const names = new Map<string, string>()
+  const ending = new Set<() => void>()
+  const nameOf = (text: string): { name?: string } => {
+    if (!prepare) return {}
+    const known = names.get(text)
+    if (known !== undefined) return { name: known }
+    if (names.size >= NAMES_MAX) return {}
+    const name = `stathmos_${digest(text)}`
+    names.set(text, name)
+    return { name }
+  }
+  const run = async (
+    to: Pick<PgPool, 'query'>,
+    text: string,
+    values: readonly SqlValue[],
+  ): Promise<readonly SqlRow[]> => {
+    const { rows } = await to.query({ text, values, ...nameOf(text) })
+    return rows as readonly SqlRow[]
+  }
+  const isTransaction = (handle: unknown): handle is PgClient =>
+    isClient(handle) && !('totalCount' in handle) && inTransaction(handle)
+  return {
+    name: 'postgres',
+    dialect: 'postgres',
+    query: (text, values) => run(pool, text, values),
+    async transaction(work) {
+      const client = await pool.connect()
+      const command = (text: string): Promise<unknown> => client.query({ text, values: [] })
+      let broken: Error | undefined
+      try {
+        await command('begin isolation level read committed')
+        try {
+          const result = await work(client)
+          await command('commit')
+          return result
+        } catch (error) {
+          await command('rollback').catch((fault: Error) => (broken = fault))
+          throw error
+        }
+      } finally {
+        // A connection that could not be rolled back is in nobody knows which state.
+        client.release(broken)
+      }
+    },
+    bind: (tx) => ({
+      async query(text, values) {
+        if (!inTransaction(tx)) throw over()
+        return run(tx, text, values)
+      },
+    }),
+    isTransaction,
+    ...(listen ? { watch: (channel, changed) => listening(pool, channel, changed, clock, ending) } : {}),
+    async notify(channel) {
+      await run(pool, 'select pg_notify($1::text, $2::text)', [channel, ''])
+    },
+    close() {
+      for (const end of ending) end()
+      return Promise.resolve()
+    },
+  }
+}
+
+/** A connection of the pool that listens until it is ended, and again when it was lost. */
+function listening(
+  pool: PgPool,
+  channel: string,
+  changed: () => void,
+  clock: Clock,
+  ending: Set<() => void>,
+): () => void {
+  let ended = false
+  let client: PgClient | null = null
+  let again: Timer | null = null
+  const give = (error?: Error): void => {
+    if (client === null) return
+    const given = client
+    client = null
+    given.removeListener('notification', changed)
+    given.removeListener('error', lost)
+    given.removeListener('end', lost)
+    // It has more to it than other connections of the pool: it is closed, not reused.
+    given.release(error ?? true)
+  }
+  const lost = (error?: Error): void => {
+    give(error)
+    if (!ended) again = clock.after(LISTEN_AGAIN_MS, () => void connect())
+  }
+  const connect = async (): Promise<void> => {
+    try {
+      client = await pool.connect()
+      client.on('notification', changed)
+      client.on('error', lost)
+      client.on('end', lost)
+      if (ended) return give()
+      await client.query({ text: `listen "${channel}"`, values: [] })
+      // Something may have been said while nobody listened.
+      if (!ended) changed()
+    } catch (error) {
+      lost(error instanceof Error ? error : undefined)
+    }
+  }
+  const end = (): void => {
+    ended = true
+    again?.cancel()
+    ending.delete(end)
+    give()
+  }
+  ending.add(end)
+  void connect()
+  return end
+}
+
+function isClient(handle: unknown): handle is PgClient {
+  return (
+    typeof handle === 'object' &&
+    handle !== null &&
+    'query' in handle &&
+    typeof handle.query === 'function' &&
+    'release' in handle &&
+    typeof handle.release === 'function'
+  )
+}
+
+/** Clients that cannot tell are believed. */
+function inTransaction(client: PgClient): boolean {
+  const status = client.getTransactionStatus?.() ?? null
+  return status === null || status !== 'I'
+}
+
+function over(): SdkError {
+  return new SdkError(
+    'transaction_over',
+    'the transaction is over: await what is sent in it before commit, and hand in a client after begin',
+  )
+}
+
+/** FNV-1a, twice with different starts: names of statements only have to differ from each other. */
+function digest(text: string): string {
+  let [left, right] = [0x811c9dc5, 0x01000193]
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(index)
+    left = Math.imul(left ^ unit, 0x01000193) >>> 0
+    right = Math.imul(right ^ unit, 0x85ebca6b) >>> 0
+  }
+  return left.toString(36) + right.toString(36)
+}

@@ -1,0 +1,221 @@
+import { SdkError } from '../../errors.ts'
+import { bucketOf } from '../../message/bucket.ts'
+import { conditionOf, SHELVES, type Shelf } from './register-filter.ts'
+import { join, list, raw, sql, type Fragment } from './fragment.ts'
+import { attemptsIn, MESSAGE_COLUMNS, messageIn, numberIn, numberOrNullIn, textIn, textOrNullIn } from './row.ts'
+import type { Database } from './database.ts'
+import type { Message } from '../../message/message.ts'
+import type {
+  Purge,
+  RegisterEntry,
+  RegisterFilter,
+  RegisterKey,
+  RegisterPage,
+  RegisterState,
+  RegisterStore,
+} from '../port.ts'
+import type { SqlRow, SqlSession, SqlValue } from './driver.ts'
+
+/** Most entries of a page. */
+const PAGE_MAX = 1000
+
+/** Where a page ended: time, table and place in it. */
+interface Place {
+  readonly createdAt: number
+  readonly shelf: number
+  readonly seq: number
+}
+
+/** What operators see of the outbox, the timers and the inbox, and what they change. */
+export class SqlRegister<Tx> implements RegisterStore {
+  readonly #db: Database<Tx>
+
+  constructor(db: Database<Tx>) {
+    this.#db = db
+  }
+
+  async list(filter: RegisterFilter, limit: number, after: string | null): Promise<RegisterPage> {
+    const most = Math.min(Math.max(Math.trunc(limit), 1), PAGE_MAX)
+    const from = after === null ? null : placeIn(after)
+    const found: { readonly place: Place; readonly entry: RegisterEntry }[] = []
+    for (const [index, shelf] of SHELVES.entries()) {
+      const condition = conditionOf(shelf, filter, this.#db.dialect)
+      if (condition === null) continue
+      const rows = await this.#db.run(
+        null,
+        sql`select seq, created_at, ${raw(columnsOf(shelf))} from ${raw(this.#db.names[shelf.table])}
+          where ${condition} and ${beyond(from, index)} order by created_at, seq limit ${most + 1}`,
+      )
+      for (const row of rows) {
+        const place = { createdAt: numberIn(row, 'created_at'), shelf: index, seq: numberIn(row, 'seq') }
+        found.push({ place, entry: entryIn(shelf, row) })
+      }
+    }
+    found.sort(({ place: a }, { place: b }) => a.createdAt - b.createdAt || a.shelf - b.shelf || a.seq - b.seq)
+    const page = found.slice(0, most)
+    const last = page.at(-1)?.place
+    const next = found.length > most && last !== undefined ? `${last.createdAt}.${last.shelf}.${last.seq}` : null
+    return { entries: page.map(({ entry }) => entry), next }
+  }
+
+  async count(filter: RegisterFilter): Promise<number> {
+    let sum = 0
+    for (const shelf of SHELVES) {
+      const condition = conditionOf(shelf, filter, this.#db.dialect)
+      if (condition === null) continue
+      const table = raw(this.#db.names[shelf.table])
+      const [row] = await this.#db.run(null, sql`select count(*) as messages from ${table} where ${condition}`)
+      sum += numberIn(row!, 'messages')
+    }
+    return sum
+  }
+
+  async retry(keys: readonly RegisterKey[]): Promise<number> {
+    const { names, now } = this.#db
+    const out = await this.#change(
+      names.outbox,
+      sql`state = 'pending', holds = 0, attempts = 0, due_at = ${now}`,
+      ['parked', 'cancelled'],
+      this.#out(keys),
+    )
+    const incoming = await this.#change(
+      names.inbox,
+      sql`state = 'waiting', holds = case when msg_key is null then 0 else 1 end, attempts = 0, due_at = ${now}`,
+      ['parked', 'uncertain', 'cancelled', 'expired'],
+      this.#in(keys),
+    )
+    return out + incoming
+  }
+
+  async cancel(keys: readonly RegisterKey[]): Promise<number> {
+    const { names } = this.#db
+    const set = raw("state = 'cancelled', holds = 0")
+    const ids = this.#out(keys)
+    const out = await this.#change(names.outbox, set, ['pending', 'parked'], ids)
+    const timers = ids === null ? 0 : await this.#db.delete(null, names.timer, ids)
+    const states = ['waiting', 'retrying', 'uncertain', 'parked', 'expired'] as const
+    return out + timers + (await this.#change(names.inbox, set, states, this.#in(keys)))
+  }
+
+  async replace(key: RegisterKey, message: Message): Promise<void> {
+    const incoming = key.direction === 'in'
+    const { dialect, names, now } = this.#db
+    const table = raw(incoming ? names.inbox : names.outbox)
+    const own = incoming ? ['consumer', 'epoch'] : ['bucket']
+    const columns = ['attempts', 'created_at', 'fingerprint', 'reason', 'errors', 'due_at', ...own, ...MESSAGE_COLUMNS]
+    const consumer = incoming ? sql`consumer = ${key.consumer} and ` : raw('')
+    await this.#db.together(async (session) => {
+      const [old] = await this.#db.run(
+        session,
+        sql`select ${raw(columns.join(', '))}, seq from ${table} where ${consumer}id = ${key.id} and state = 'parked'
+          ${raw(dialect.forUpdate)}`,
+      )
+      if (old === undefined) throw new SdkError('not_found', `there is no parked message ${key.id} to be replaced`)
+      const holds = incoming && message.key !== null ? 1 : 0
+      const bucket = incoming || message.key === null ? raw('') : sql`, bucket = ${bucketOf(message.key)}`
+      // The row stays, and with it the place and the number; the old message moves out.
+      await this.#db.run(
+        session,
+        sql`update ${table} set state = ${incoming ? 'waiting' : 'pending'}, holds = ${holds}, attempts = 0,
+          created_at = ${now}, due_at = ${now}, fingerprint = null, reason = null, errors = null${bucket}, id = ${message.id},
+          kind = ${message.kind}, type = ${message.type}, version = ${message.version}, source = ${message.source},
+          time = ${message.time}, msg_key = ${message.key}, external_id = ${message.metadata.externalId ?? null},
+          content_type = ${message.contentType}, metadata = ${JSON.stringify(message.metadata)}, body = ${message.body}
+          where ${consumer}id = ${key.id}`,
+      )
+      await this.#putAside(session, table, columns, old)
+    })
+  }
+
+  async purge({ state, before, contracts }: Purge, limit: number): Promise<number> {
+    const { names } = this.#db
+    let where = sql`state = ${state} and created_at < ${Math.ceil(before)}`
+    if (contracts !== undefined)
+      where =
+        'only' in contracts
+          ? sql`${where} and type in ${list(contracts.only)}`
+          : // Nothing is `not in (null)`.
+            sql`${where}${contracts.except.length === 0 ? raw('') : sql` and type not in ${list(contracts.except)}`}`
+    let deleted = 0
+    if (SHELVES[0]!.states.includes(state))
+      deleted = await this.#db.deleteSome(names.outbox, ['seq'], where, 'created_at', limit)
+    if (deleted < limit)
+      deleted += await this.#db.deleteSome(names.inbox, ['consumer', 'id'], where, 'created_at', limit - deleted)
+    return deleted
+  }
+
+  async #putAside(session: SqlSession, table: Fragment, columns: readonly string[], old: SqlRow): Promise<void> {
+    const values = columns.map((column) => {
+      const value = old[column] as SqlValue | bigint
+      return value === null ? raw('null') : sql`${typeof value === 'bigint' ? Number(value) : value}`
+    })
+    await this.#db.run(
+      session,
+      sql`insert into ${table} (state, holds, ${raw(columns.join(', '))}) values ('cancelled', 0, ${join(values, ', ')})`,
+    )
+  }
+
+  async #change(
+    table: string,
+    set: Fragment,
+    states: readonly RegisterState[],
+    which: Fragment | null,
+  ): Promise<number> {
+    if (which === null) return 0
+    const quoted = raw(states.map((state) => `'${state}'`).join(', '))
+    return this.#db.update(null, table, set, sql`state in (${quoted}) and ${which}`)
+  }
+
+  #out(keys: readonly RegisterKey[]): Fragment | null {
+    const out = keys.filter(({ direction }) => direction === 'out').map(({ id }) => ({ id }))
+    if (out.length === 0) return null
+    return sql`id in (select r.id from ${this.#db.dialect.rows(JSON.stringify(out), 'r', { id: 'text' })})`
+  }
+
+  #in(keys: readonly RegisterKey[]): Fragment | null {
+    const incoming = keys.filter(({ direction }) => direction === 'in').map(({ consumer, id }) => ({ consumer, id }))
+    if (incoming.length === 0) return null
+    const rows = this.#db.dialect.rows(JSON.stringify(incoming), 'r', { consumer: 'text', id: 'text' })
+    return sql`(consumer, id) in (select r.consumer, r.id from ${rows})`
+  }
+}
+
+function columnsOf({ table }: Shelf): string {
+  const message = MESSAGE_COLUMNS.join(', ')
+  if (table === 'timer') return `due_at, ${message}`
+  return `state, attempts, errors, reason, due_at, ${table === 'inbox' ? 'consumer, ' : ''}${message}`
+}
+
+function entryIn({ table }: Shelf, row: SqlRow): RegisterEntry {
+  const state = table === 'timer' ? 'scheduled' : (textIn(row, 'state') as RegisterState)
+  return {
+    direction: table === 'inbox' ? 'in' : 'out',
+    consumer: table === 'inbox' ? textIn(row, 'consumer') : '',
+    id: textIn(row, 'id'),
+    type: textIn(row, 'type'),
+    version: numberIn(row, 'version'),
+    key: textOrNullIn(row, 'msg_key'),
+    externalId: textOrNullIn(row, 'external_id'),
+    state,
+    attempts: table === 'timer' ? 0 : numberIn(row, 'attempts'),
+    createdAt: numberIn(row, 'created_at'),
+    dueAt: state === 'done' || state === 'sent' ? null : numberOrNullIn(row, 'due_at'),
+    reason: table === 'timer' ? null : textOrNullIn(row, 'reason'),
+    errors: table === 'timer' ? [] : attemptsIn(row),
+    message: row['body'] === null ? null : messageIn(row),
+  }
+}
+
+/** Whether a row comes after the place, in the order of time, table and place in the table. */
+function beyond(from: Place | null, shelf: number): Fragment {
+  if (from === null) return raw('1 = 1')
+  if (shelf > from.shelf) return sql`created_at >= ${from.createdAt}`
+  if (shelf < from.shelf) return sql`created_at > ${from.createdAt}`
+  return sql`(created_at > ${from.createdAt} or (created_at = ${from.createdAt} and seq > ${from.seq}))`
+}
+
+function placeIn(after: string): Place {
+  const match = /^(\d+)\.(\d)\.(\d+)$/.exec(after)
+  if (match === null) throw new SdkError('invalid_data', `"${after}" is no page that the register gave`)
+  return { createdAt: Number(match[1]), shelf: Number(match[2]), seq: Number(match[3]) }
+}
