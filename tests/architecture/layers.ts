@@ -84,11 +84,13 @@ export const rooms: Rooms = {
   'sdk/work': ['sdk/log', 'sdk/time'],
   'sdk/telemetry': ['sdk/errors', 'sdk/message'],
   'sdk/contract': ['sdk/errors', 'sdk/message'],
+  // Manifests of contracts, and whether two of them get along.
+  'sdk/schema': ['sdk/errors', 'sdk/message', 'sdk/contract'],
   'sdk/wire': ['sdk/errors', 'sdk/message'],
   // Ports with their contract suites; whoever implements one is a stranger to every other.
   'sdk/store': ['sdk/errors', 'sdk/message'],
   'sdk/store/memory': ['sdk/errors', 'sdk/message', 'sdk/time', 'sdk/store'],
-  'sdk/store/sql': ['sdk/errors', 'sdk/message', 'sdk/time', 'sdk/store'],
+  'sdk/store/sql': ['sdk/errors', 'sdk/random', 'sdk/message', 'sdk/time', 'sdk/store'],
   'sdk/transport': ['sdk/errors', 'sdk/random', 'sdk/log', 'sdk/time', 'sdk/message', 'sdk/wire'],
   'sdk/transport/memory': [
     'sdk/errors',
