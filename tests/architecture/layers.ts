@@ -190,8 +190,11 @@ export const rooms: Rooms = {
     'sdk/store',
     'sdk/contract',
     'sdk/surroundings',
+    'sdk/retry',
     'sdk/outbox',
   ],
+  // The way in for other systems, and the way to OpenTelemetry's API.
+  'sdk/http': ['sdk/errors', 'sdk/message', 'sdk/store', 'sdk/contract', 'sdk/register'],
   // The composition root: the service and what it is made of.
   sdk: ['sdk/*'],
   'sdk/testing': ['sdk', 'sdk/*'],

@@ -20,6 +20,8 @@ export interface Retention {
   readonly cancelled?: Duration | 'never'
   /** Default 30d. */
   readonly expired?: Duration | 'never'
+  /** Contracts whose messages of a state have an age of their own, and are deleted by somebody else. */
+  readonly except?: Readonly<Partial<Record<(typeof STATES)[number], readonly string[]>>>
 }
 
 /** What the register is asked to forget by its age; what was handled, the inbox forgets itself. */
@@ -41,6 +43,7 @@ export class Cleaner<Tx> {
   /** For how long a handled message is remembered. */
   readonly rememberedMs: number
   readonly #statesMs: readonly (readonly [state: (typeof STATES)[number], ms: number])[]
+  readonly #except: NonNullable<Retention['except']>
   readonly #pump: Pump
 
   /** @throws {SdkError} `invalid_declaration` */
@@ -49,6 +52,7 @@ export class Cleaner<Tx> {
     const ages = { done: '14d', sent: '7d', parked: 'never', cancelled: '30d', expired: '30d', ...retention } as const
     this.#surroundings = surroundings
     this.#time = time
+    this.#except = retention.except ?? {}
     this.rememberedMs = age(ages.done)
     if (this.rememberedMs < DONE_MS_MIN)
       throw new SdkError(
@@ -72,8 +76,11 @@ export class Cleaner<Tx> {
     await this.#time.refresh()
     const now = this.#time.now()
     let most = Number.isFinite(this.rememberedMs) ? await store.inbox.prune(now - this.rememberedMs, ROWS_MAX) : 0
-    for (const [state, ms] of this.#statesMs)
-      most = Math.max(most, await store.register.purge({ state, before: now - ms }, ROWS_MAX))
+    for (const [state, ms] of this.#statesMs) {
+      const except = this.#except[state] ?? []
+      const what = { state, before: now - ms, ...(except.length === 0 ? {} : { contracts: { except } }) }
+      most = Math.max(most, await store.register.purge(what, ROWS_MAX))
+    }
     return most >= ROWS_MAX ? BETWEEN_MS : Math.round(LOOK_MS * (0.5 + random.uint32() / 2 ** 32))
   }
 }

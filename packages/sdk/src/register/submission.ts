@@ -1,0 +1,192 @@
+import { createHash } from 'node:crypto'
+import type { Contract, DataOf, Encoded } from '../contract/contract.ts'
+import { SdkError } from '../errors.ts'
+import type { Outbox } from '../outbox/outbox.ts'
+import type { SendOptions } from '../outbox/outgoing.ts'
+import type { Message } from '../message/message.ts'
+import type { RegisterEntry } from '../store/port.ts'
+import type { Surroundings } from '../surroundings.ts'
+import { milliseconds, type Duration } from '../time/duration.ts'
+import type { SettingsDirectory } from './message-settings.ts'
+
+/** Contracts whose messages go through the outbox. */
+export type SendableContract = Contract<'event'> | Contract<'command'>
+
+export interface SubmitOptions extends Omit<SendOptions, 'id' | 'externalId'> {
+  /** The name that the other system has for it: of several submissions with one, the first counts. */
+  readonly externalId: string
+}
+
+export interface Submitted {
+  readonly id: string
+  /** Whether it was there already, and nothing was added. */
+  readonly repeated: boolean
+}
+
+export interface SendNowOptions extends Omit<SendOptions, 'delay' | 'at' | 'cancelKey'> {
+  /** How long to wait for the engine. Default 10s. */
+  readonly timeout?: Duration
+  /** Ends the waiting, not the message. */
+  readonly signal?: AbortSignal
+}
+
+/** `sent` says that the engine has it; otherwise it stays in the outbox and is sent when that can be. */
+export type SentNow =
+  | { readonly id: string; readonly sent: true }
+  | {
+      readonly id: string
+      readonly sent: false
+      readonly state: 'pending' | 'parked' | 'cancelled'
+      readonly reason: string
+    }
+
+const TIMEOUT: Duration = '10s'
+
+/** Between looks whether it has been sent: the first ones at once, because the relay of this process needs no longer. */
+const LOOK_MS = 1
+const LOOK_MS_MAX = 100
+
+/**
+ * Creates messages outside of any transaction of the application: each call is a transaction of its own, and when its
+ * promise resolves the message is as safe as the database makes it.
+ */
+export class Submission<Tx> {
+  readonly #surroundings: Surroundings<Tx>
+  readonly #outbox: Pick<Outbox<Tx>, 'buffer'>
+  readonly #settings: SettingsDirectory
+
+  constructor(surroundings: Surroundings<Tx>, outbox: Pick<Outbox<Tx>, 'buffer'>, settings: SettingsDirectory) {
+    this.#surroundings = surroundings
+    this.#outbox = outbox
+    this.#settings = settings
+  }
+
+  /**
+   * Creates a message, to be sent as soon as can be, or when the options say.
+   *
+   * @returns its id
+   * @throws {SdkError} `invalid_data`, `too_large`, `store_down`
+   */
+  async createMessage<C extends SendableContract>(
+    contract: C,
+    data: DataOf<C>,
+    options: SendOptions = {},
+  ): Promise<string> {
+    return this.#add(contract, data, options)
+  }
+
+  /**
+   * Creates a message for another system that has a name for it, once: its id is made of the contract's name and the
+   * external id, so that a repetition is the same message, here as long as it is in the register, and at its consumers as
+   * long as they remember it.
+   *
+   * @throws {SdkError} `refused` when there is one of that name with other data; else as {@link createMessage}
+   */
+  async submit<C extends SendableContract>(contract: C, data: DataOf<C>, options: SubmitOptions): Promise<Submitted> {
+    const { externalId } = options
+    if (externalId === '')
+      throw new SdkError('invalid_declaration', 'the externalId is empty; give the other system’s name')
+    const { service } = this.#surroundings
+    const id = submissionId(service, contract.name, externalId)
+    const known = await this.#find(id)
+    if (known === undefined) await this.#add(contract, data, { ...options, id })
+    // Between the look and the insert another process may have been faster: what is there now is what counts.
+    const there = (known ?? (await this.#find(id)))?.message ?? null
+    if (there !== null && !sameBody(there, await contract.encode(data as never)))
+      throw new SdkError(
+        'refused',
+        `${contract.name} with the external id ${JSON.stringify(externalId)} was submitted before with other data; use another id for another message`,
+        { data: { id, externalId } },
+      )
+    return { id, repeated: known !== undefined }
+  }
+
+  /**
+   * Stores a message and waits until the engine has it, in its place behind earlier ones of its key. Whatever goes wrong
+   * after it is stored leaves it in the outbox, to be sent later: asking again would send a second one, unless both have
+   * the same `id`.
+   *
+   * @throws {SdkError} as {@link createMessage}: then nothing is stored
+   */
+  async sendNow<C extends SendableContract>(
+    contract: C,
+    data: DataOf<C>,
+    options: SendNowOptions = {},
+  ): Promise<SentNow> {
+    const { timeout, signal, ...sending } = options
+    const { clock } = this.#surroundings
+    const timeoutMs = milliseconds(timeout ?? TIMEOUT)
+    const until = clock.monotonic() + timeoutMs
+    const id = await this.#add(contract, data, sending)
+    for (let pauseMs = LOOK_MS; ; pauseMs = Math.min(pauseMs * 2, LOOK_MS_MAX)) {
+      const outcome = await this.#outcome(id)
+      if (outcome.sent || outcome.state !== 'pending') return outcome
+      const restMs = until - clock.monotonic()
+      if (restMs <= 0 || signal?.aborted === true) return outcome
+      await new Promise<void>((resolve) => void clock.after(Math.min(pauseMs, restMs), resolve))
+    }
+  }
+
+  /** What the register says of a message that was stored. */
+  async #outcome(id: string): Promise<SentNow> {
+    let entry: RegisterEntry | undefined
+    try {
+      entry = await this.#find(id)
+    } catch (error) {
+      return { id, sent: false, state: 'pending', reason: `the store does not answer: ${String(error)}` }
+    }
+    // What the engine has is deleted, unless it is kept for the register.
+    if (entry === undefined || entry.state === 'sent') return { id, sent: true }
+    const reason = entry.reason ?? entry.errors.at(-1)?.message ?? 'the engine has not answered yet; it is tried again'
+    const state = entry.state === 'parked' || entry.state === 'cancelled' ? entry.state : 'pending'
+    return { id, sent: false, state, reason }
+  }
+
+  async #find(id: string): Promise<RegisterEntry | undefined> {
+    const { entries } = await this.#surroundings.store.register.list({ id, direction: 'out' }, 1, null)
+    return entries[0]
+  }
+
+  async #add<C extends SendableContract>(contract: C, data: DataOf<C>, options: SendOptions): Promise<string> {
+    const settings = this.#settings.of(contract.name)
+    if (settings?.bodyBytesMax !== undefined) {
+      const { body } = await contract.encode(data as never)
+      checkSize(contract.name, body.byteLength, settings.system, settings.bodyBytesMax)
+    }
+    const ttl = options.ttl ?? settings?.ttl
+    const { buffer, id } = await this.#surroundings.store.transaction(async (tx) => {
+      const filling = this.#outbox.buffer(tx)
+      // What the other kind of contract has in common with this one is all that is needed of either.
+      const command = contract as Contract<'command', string, DataOf<C>>
+      const made = await filling.scopeOf(null).send(command, data, ttl === undefined ? options : { ...options, ttl })
+      await filling.flush()
+      return { buffer: filling, id: made }
+    })
+    buffer.committed()
+    return id
+  }
+}
+
+/** The id of what another system calls by a name: the same wherever and whenever it is submitted (UUIDv8, RFC 9562 §5.8). */
+export function submissionId(service: string, contract: string, externalId: string): string {
+  const hash = createHash('sha256')
+    .update(JSON.stringify([service, contract, externalId]))
+    .digest()
+  hash[6] = (hash[6]! & 0x0f) | 0x80
+  hash[8] = (hash[8]! & 0x3f) | 0x80
+  const hex = hash.toString('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
+}
+
+function checkSize(contract: string, bytes: number, system: string, max: number): void {
+  if (bytes <= max) return
+  throw new SdkError(
+    'too_large',
+    `a ${contract} of ${bytes} bytes is larger than the ${max} that the settings of "${system}" allow`,
+    { data: { bytes, max } },
+  )
+}
+
+function sameBody(there: Message, given: Encoded): boolean {
+  return there.version === given.version && Buffer.compare(there.body, given.body) === 0
+}
