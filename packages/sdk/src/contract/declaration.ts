@@ -38,6 +38,8 @@ export interface Declaration {
   readonly name: string
   readonly keyed: boolean
   readonly forward: boolean
+  /** The version that is sent: the newest, unless `sendAs` says otherwise. */
+  readonly sends: number
   readonly versions: readonly VersionDefinition[]
 }
 
@@ -157,6 +159,7 @@ export function contractOf<Kind extends MessageKind, Name extends string, In, Ou
     version,
     keyed: key !== null,
     forward: chain.forward,
+    sends,
     versions: chain.versions,
     async encode(data) {
       const { contentType, body, value } = await write(chain, sends, data)
