@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../time/clock.ts'
+import { nextTurn, type Clock, type Timer } from '../time/clock.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
 
 /** A clock that stands still until somebody moves it on. */
@@ -72,5 +72,5 @@ export function manualClock(start: number = START): ManualClock {
 const TURNS = 3
 
 async function settle(): Promise<void> {
-  for (let turn = 0; turn < TURNS; turn++) await new Promise((resolve) => setImmediate(resolve))
+  for (let turn = 0; turn < TURNS; turn++) await nextTurn()
 }
