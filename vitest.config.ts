@@ -22,6 +22,10 @@ export default defineConfig({
       },
       { ...base, test: { name: 'simulation', include: ['tests/simulation/**/*.test.ts'], testTimeout: 120_000 } },
       { ...base, test: { name: 'fault', include: ['tests/fault/**/*.test.ts'], testTimeout: 300_000 } },
+      {
+        ...base,
+        test: { name: 'stores', include: ['tests/stores/**/*.test.ts'], testTimeout, hookTimeout: testTimeout },
+      },
       { ...base, test: { name: 'interop', include: ['tests/interop/**/*.test.ts'], testTimeout: 120_000 } },
     ],
   },

@@ -12,7 +12,7 @@ export interface PostgresTransaction extends PostgresSession {
 
 /** The root handle of postgres.js: `Sql`. */
 export interface PostgresSql extends PostgresSession {
-  begin<T>(options: string, work: (sql: never) => T | Promise<T>): Promise<unknown>
+  begin(options: string, work: (sql: PostgresTransaction) => Promise<unknown>): Promise<unknown>
   listen(
     channel: string,
     notified: (payload: string) => void,
@@ -20,6 +20,13 @@ export interface PostgresSql extends PostgresSession {
   ): PromiseLike<{ readonly unlisten: () => Promise<void> }>
   notify(channel: string, payload: string): PromiseLike<unknown>
 }
+
+/** What `begin` hands to its callback: `TransactionSql`, with all that it can do for its users. */
+export type PostgresTransactionOf<Sql extends PostgresSql> = Sql extends {
+  begin: (options: string, work: (sql: infer Tx extends PostgresTransaction) => never) => unknown
+}
+  ? Tx
+  : PostgresTransaction
 
 /** The client `postgres`: a transaction is the `sql` that `begin` hands to its callback. */
 export function postgresJsDriver(

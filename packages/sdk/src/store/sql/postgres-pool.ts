@@ -2,16 +2,20 @@ import { SdkError } from '../../errors.ts'
 import type { Clock, Timer } from '../../time/clock.ts'
 import type { SqlDriver, SqlRow, SqlValue } from './driver.ts'
 
+interface PgQuery {
+  readonly text: string
+  readonly values: unknown[]
+  readonly name?: string
+}
+
 /** A connection of `pg`, as far as it is used. */
 export interface PgClient {
-  query(query: {
-    readonly text: string
-    readonly values: readonly unknown[]
-    readonly name?: string
-  }): Promise<{ readonly rows: readonly unknown[] }>
+  query(query: PgQuery): Promise<{ readonly rows: readonly unknown[] }>
   release(error?: Error | boolean): void
-  on(event: 'notification' | 'error' | 'end', listener: (...details: never[]) => void): unknown
-  removeListener(event: 'notification' | 'error' | 'end', listener: (...details: never[]) => void): unknown
+  on(event: 'notification', listener: () => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'end', listener: () => void): unknown
+  removeListener(event: string, listener: (error?: Error) => void): unknown
   /** `pg` from 8.17: what the server last said, `I` outside of a transaction. */
   getTransactionStatus?(): string | null
 }
@@ -19,11 +23,16 @@ export interface PgClient {
 /** A pool of `pg`, as far as it is used. */
 export interface PgPool {
   connect(): Promise<PgClient>
-  query(query: { readonly text: string; readonly values: readonly unknown[]; readonly name?: string }): Promise<{
-    readonly rows: readonly unknown[]
-  }>
+  query(query: PgQuery): Promise<{ readonly rows: readonly unknown[] }>
   readonly totalCount: number
 }
+
+/** What a pool's `connect` resolves with: `PoolClient`, with all that it can do for its users. */
+export type PgClientOf<Pool extends PgPool> = Pool extends {
+  connect: { (): Promise<infer Client extends PgClient>; (callback: never): unknown }
+}
+  ? Client
+  : PgClient
 
 export interface PgOptions {
   readonly prepare: boolean
@@ -55,7 +64,7 @@ export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): S
     text: string,
     values: readonly SqlValue[],
   ): Promise<readonly SqlRow[]> => {
-    const { rows } = await to.query({ text, values, ...nameOf(text) })
+    const { rows } = await to.query({ text, values: [...values], ...nameOf(text) })
     return rows as readonly SqlRow[]
   }
   const isTransaction = (handle: unknown): handle is PgClient =>

@@ -1,11 +1,16 @@
 import { systemClock } from '../../time/clock.ts'
-import { pgDriver, type PgClient, type PgPool } from './postgres-pool.ts'
-import { postgresJsDriver, type PostgresSql, type PostgresTransaction } from './postgres-js.ts'
+import { pgDriver, type PgClient, type PgClientOf, type PgPool } from './postgres-pool.ts'
+import {
+  postgresJsDriver,
+  type PostgresSql,
+  type PostgresTransaction,
+  type PostgresTransactionOf,
+} from './postgres-js.ts'
 import { sqlStore, type SqlStoreOptions } from './sql-store.ts'
 import type { Store } from '../port.ts'
 
-export type { PgClient, PgPool } from './postgres-pool.ts'
-export type { PostgresSql, PostgresTransaction } from './postgres-js.ts'
+export type { PgClient, PgClientOf, PgPool } from './postgres-pool.ts'
+export type { PostgresSql, PostgresTransaction, PostgresTransactionOf } from './postgres-js.ts'
 export type { SqlStoreOptions } from './sql-store.ts'
 
 export interface PostgresOptions extends SqlStoreOptions {
@@ -25,9 +30,12 @@ export interface PostgresOptions extends SqlStoreOptions {
  * A store in PostgreSQL 12 or later, over a `pg` Pool; a transaction is a `PoolClient` after `begin`. Uses the pool for
  * what it does itself, one connection of it for listening. The pool stays the caller's.
  */
-export function postgres(pool: PgPool, options?: PostgresOptions): Store<PgClient>
+export function postgres<Pool extends PgPool>(pool: Pool, options?: PostgresOptions): Store<PgClientOf<Pool>>
 /** Over postgres.js; a transaction is the `sql` that `begin` hands to its callback. */
-export function postgres(sql: PostgresSql, options?: PostgresOptions): Store<PostgresTransaction>
+export function postgres<Sql extends PostgresSql>(
+  sql: Sql,
+  options?: PostgresOptions,
+): Store<PostgresTransactionOf<Sql>>
 export function postgres(
   handle: PgPool | PostgresSql,
   options: PostgresOptions = {},

@@ -2,7 +2,17 @@ import { SdkError } from '../../errors.ts'
 import { bucketOf } from '../../message/bucket.ts'
 import { conditionOf, SHELVES, type Shelf } from './register-filter.ts'
 import { join, list, raw, sql, type Fragment } from './fragment.ts'
-import { attemptsIn, MESSAGE_COLUMNS, messageIn, numberIn, numberOrNullIn, textIn, textOrNullIn } from './row.ts'
+import {
+  attemptsIn,
+  bodyAlone,
+  MESSAGE_COLUMNS,
+  messageIn,
+  numberIn,
+  numberOrNullIn,
+  textIn,
+  textOrNullIn,
+} from './row.ts'
+import { TABLES } from './schema.ts'
 import type { Database } from './database.ts'
 import type { Message } from '../../message/message.ts'
 import type {
@@ -14,10 +24,18 @@ import type {
   RegisterState,
   RegisterStore,
 } from '../port.ts'
-import type { SqlRow, SqlSession, SqlValue } from './driver.ts'
+import type { SqlRow, SqlSession } from './driver.ts'
 
 /** Most entries of a page. */
 const PAGE_MAX = 1000
+
+/** Columns whose values clients give in different ways. */
+const NUMBERS = new Set(
+  [TABLES.outbox, TABLES.inbox]
+    .flatMap(({ columns }) => Object.entries(columns))
+    .filter(([, type]) => /^(integer|count|time)/.test(type))
+    .map(([column]) => column),
+)
 
 /** Where a page ended: time, table and place in it. */
 interface Place {
@@ -120,7 +138,7 @@ export class SqlRegister<Tx> implements RegisterStore {
           created_at = ${now}, due_at = ${now}, fingerprint = null, reason = null, errors = null${bucket}, id = ${message.id},
           kind = ${message.kind}, type = ${message.type}, version = ${message.version}, source = ${message.source},
           time = ${message.time}, msg_key = ${message.key}, external_id = ${message.metadata.externalId ?? null},
-          content_type = ${message.contentType}, metadata = ${JSON.stringify(message.metadata)}, body = ${message.body}
+          content_type = ${message.contentType}, metadata = ${JSON.stringify(message.metadata)}, body = ${bodyAlone(message.body)}
           where ${consumer}id = ${key.id}`,
       )
       await this.#putAside(session, table, columns, old)
@@ -146,8 +164,9 @@ export class SqlRegister<Tx> implements RegisterStore {
 
   async #putAside(session: SqlSession, table: Fragment, columns: readonly string[], old: SqlRow): Promise<void> {
     const values = columns.map((column) => {
-      const value = old[column] as SqlValue | bigint
-      return value === null ? raw('null') : sql`${typeof value === 'bigint' ? Number(value) : value}`
+      const value = NUMBERS.has(column) ? numberOrNullIn(old, column) : (old[column] as string | Uint8Array | null)
+      if (value instanceof Uint8Array) return bodyAlone(value)
+      return value === null ? raw('null') : sql`${value}`
     })
     await this.#db.run(
       session,

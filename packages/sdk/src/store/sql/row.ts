@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer'
 import { SdkError } from '../../errors.ts'
+import { sql, type Fragment } from './fragment.ts'
 import type { Attempt, Draft } from '../port.ts'
 import type { Cell } from './dialect.ts'
 import type { Message, MessageKind, Metadata } from '../../message/message.ts'
@@ -63,14 +64,22 @@ export interface MessageRows<Row> {
   readonly bodies: Uint8Array
 }
 
+/** Stands before all bodies: SQLite's clients take a binary value without bytes for null. */
+const BEFORE = new Uint8Array(1)
+
+/** A body alone, as SQL. */
+export function bodyAlone(body: Uint8Array): Fragment {
+  return sql`substr(${Buffer.concat([BEFORE, body])}, 2)`
+}
+
 /** @param more columns to add to each row */
 export function messageRows<Item, Row>(
   items: readonly Item[],
   draftOf: (item: Item) => Draft,
   more: (item: Item, index: number) => Row,
 ): MessageRows<Row> {
-  const bodies: Uint8Array[] = []
-  let at = 1
+  const bodies: Uint8Array[] = [BEFORE]
+  let at = 1 + BEFORE.byteLength
   const rows = items.map((item, ord) => {
     const draft = draftOf(item)
     const bytes = draft.body.byteLength
@@ -95,7 +104,7 @@ export function messageRows<Item, Row>(
     at += bytes
     return row
   })
-  return { rows, bodies: bodies.length === 1 ? Buffer.from(bodies[0]!) : Buffer.concat(bodies) }
+  return { rows, bodies: Buffer.concat(bodies) }
 }
 
 /** @param row with the columns {@link MESSAGE_COLUMNS} */

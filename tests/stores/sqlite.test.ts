@@ -1,0 +1,141 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { sqlite, type SqliteHandle } from '@stathmos/sdk/stores/sqlite'
+import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/contract.ts'
+import { ALL, draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
+import { betterSqlite, noBetterSqlite, nodeSqlite, noNodeSqlite } from '../peers/sqlite.ts'
+import type { OpenSqlite } from '../peers/sqlite.ts'
+
+type Connection = SqliteHandle & { close(): unknown }
+
+const TIME = "(cast(round((julianday('now') - 2440587.5) * 86400000) as integer) + (select ms from moved))"
+
+/** A store in a file of its own, with a clock that can be moved. */
+async function subject<Db extends Connection>(open: OpenSqlite<Db>, two: boolean): Promise<StoreSubject<Db>> {
+  const directory = mkdtempSync(join(tmpdir(), 'stathmos-sqlite-'))
+  const file = join(directory, 'app.db')
+  const db = open(file)
+  const own = two ? open(file) : db
+  db.exec('create table moved (ms integer); insert into moved values (0)')
+  const store = sqlite(db, { own, timeSql: TIME })
+  await store.migrate()
+  const others: Connection[] = []
+  return {
+    store,
+    root: db,
+    pass: async (ms) => void db.exec(`update moved set ms = ms + ${ms}`),
+    unmigrated() {
+      const empty = open(join(directory, 'empty.db'))
+      others.push(empty)
+      return Promise.resolve(sqlite(empty))
+    },
+    async close() {
+      await store.close()
+      for (const connection of new Set([db, own, ...others])) connection.close()
+      rmSync(directory, { recursive: true })
+    },
+  }
+}
+
+describe.skipIf(betterSqlite === null)(`better-sqlite3${noBetterSqlite === null ? '' : `: ${noBetterSqlite}`}`, () => {
+  const open = betterSqlite!
+  describe('with one connection', () => {
+    const suite = { open: () => subject(open, false), concurrent: true }
+    for (const { name, run } of storeContract(suite)) test(name, run)
+  })
+  describe('with a connection of its own', () => {
+    const suite = { open: () => subject(open, true), concurrent: true }
+    for (const { name, run } of storeContract(suite)) test(name, run)
+  })
+})
+
+describe.skipIf(nodeSqlite === null)(`node:sqlite${noNodeSqlite === null ? '' : `: ${noNodeSqlite}`}`, () => {
+  const suite = { open: () => subject(nodeSqlite!, true), concurrent: true }
+  for (const { name, run } of storeContract(suite)) test(name, run)
+})
+
+describe.skipIf(betterSqlite === null)('transactions on one connection of SQLite', () => {
+  const open = betterSqlite!
+  const gate = (): { readonly opened: Promise<void>; open(): void } => {
+    let resolve = (): void => {}
+    const opened = new Promise<void>((settle) => (resolve = settle))
+    return { opened, open: () => resolve() }
+  }
+
+  test('what others ask the store for meanwhile waits, and is not part of them', async () => {
+    const { store, close } = await subject(open, false)
+    const held = gate()
+    const failing = store.transaction(async (tx) => {
+      await store.outbox.add(tx, [draftOf({ id: 'a' })])
+      await held.opened
+      throw new Error('no')
+    })
+    const other = store.transaction((tx) => store.outbox.add(tx, [draftOf({ id: 'b' })]))
+    const seen = store.outbox.due(ALL, 10)
+    held.open()
+    await expect(failing).rejects.toThrow('no')
+    await other
+    expect((await seen).map(({ message }) => message.id)).toEqual(['b'])
+    await close()
+  })
+
+  test('a handle is refused when its transaction is over, even while another one is open', async () => {
+    const { store, close } = await subject(open, false)
+    let late: (() => Promise<unknown>) | undefined
+    await store.transaction((tx) => {
+      late = () => store.outbox.add(tx, [draftOf()])
+      return Promise.resolve()
+    })
+    await expect(late!()).rejects.toMatchObject({ code: 'transaction_over' })
+    expect(await dueIds(store)).toEqual([])
+    await close()
+  })
+
+  test('a synchronous transaction that ended before what it did not wait for is found out', async () => {
+    const { store, root, close } = await subject(open, true)
+    const db = root as import('better-sqlite3').Database
+    let added: Promise<unknown> | undefined
+    db.transaction(() => {
+      added = store.outbox.add(db, [draftOf({ key: 'k' })])
+    })()
+    await expect(added).rejects.toMatchObject({ code: 'transaction_over' })
+    expect(await dueIds(store)).toEqual([])
+    await close()
+  })
+
+  test("a user's own transaction on their connection adds messages when everything is awaited", async () => {
+    const { store, root, close } = await subject(open, true)
+    const db = root as import('better-sqlite3').Database
+    db.exec('begin immediate')
+    expect(store.isTransaction(db)).toBe(true)
+    const [message] = await store.outbox.add(db, [draftOf({ key: 'k' })])
+    expect(message!.keySeq).toBe(1)
+    db.exec('commit')
+    expect(await dueIds(store)).toEqual([message!.id])
+    await close()
+  })
+
+  test('a lock of another connection is waited for without blocking the process', async () => {
+    const { store, root, close } = await subject(open, true)
+    const db = root as import('better-sqlite3').Database
+    db.exec('begin immediate')
+    const waiting = store.transaction((tx) => store.outbox.add(tx, [draftOf({ id: 'a' })]))
+    // If the wait blocked, this would never be reached in time to give the lock back.
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    db.exec('commit')
+    await waiting
+    expect(await dueIds(store)).toEqual(['a'])
+    await close()
+  })
+
+  test("what is committed on another connection is noticed, what the store's own commits is not", async () => {
+    const { store, root, close } = await subject(open, true)
+    const db = root as import('better-sqlite3').Database
+    const noticed = new Promise<void>((resolve) => store.watch(resolve))
+    db.exec('create table theirs (n)')
+    await noticed
+    await close()
+  })
+})
