@@ -1,0 +1,202 @@
+import { SdkError } from '../errors.ts'
+import type { StoreTime } from '../outbox/store-time.ts'
+import { attemptOf } from '../retry/fingerprint.ts'
+import type { Attempt, Kept } from '../store/port.ts'
+import type { Surroundings } from '../surroundings.ts'
+import type { Declaration } from './declaration.ts'
+import { nameOf, nextStep } from './exhaustion.ts'
+import type { Meter } from './meter.ts'
+import { storeIsDown, type StoreGate } from './store-gate.ts'
+import type { Work } from './work.ts'
+
+/** Pause before the engine delivers again what the store would not keep. */
+const UNKEPT_MS = 1000
+
+/** What a consumer's parts work with. */
+export interface Desk<Tx> {
+  readonly surroundings: Surroundings<Tx>
+  /** Name in the store, and of the queue: `<service>.<name>`. */
+  readonly consumer: string
+  readonly declaration: Declaration<Tx>
+  readonly gate: StoreGate
+  readonly time: StoreTime
+  readonly meter: Meter
+  /** To be called when something was kept or settled that is to be claimed some time. */
+  readonly stored: () => void
+}
+
+/** A settlement in the store, as far as both kinds of work have it in common. */
+interface Note {
+  readonly state: 'waiting' | 'retrying' | 'parked' | 'expired'
+  readonly dueAt: number
+  readonly attempt?: Attempt
+  readonly reason?: string
+  readonly holdsKey?: boolean
+  /** The handler was not begun, or through no fault of the message's. */
+  readonly uncounted?: boolean
+}
+
+/**
+ * Notes in the store what became of messages, and only then lets the transport forget them. When the store is down a
+ * delivery goes back to the engine, and a claim is settled when the store answers again: neither costs an attempt.
+ */
+export class Outcomes<Tx> {
+  readonly #desk: Desk<Tx>
+
+  constructor(desk: Desk<Tx>) {
+    this.#desk = desk
+  }
+
+  /** Handled, or known before. */
+  accept(works: readonly Work[]): void {
+    for (const { delivery } of works) delivery?.accept()
+  }
+
+  /** Not begun: it stays in the store until its turn comes, or its time. */
+  async wait(works: readonly Work[], dueAt = 0): Promise<void> {
+    await this.#note(works, () => ({ state: 'waiting', dueAt, uncounted: true }))
+  }
+
+  /** Nobody needs them any more. */
+  async expire(works: readonly Work[]): Promise<void> {
+    for (const _ of works) this.#desk.meter.expired()
+    await this.#note(works, () => ({ state: 'expired', dueAt: 0, reason: 'expired', uncounted: true }))
+  }
+
+  /** It cannot be read, now or later; it is kept for an operator, whatever the policy says. */
+  async refuse(work: Work, reason: string, error: unknown): Promise<void> {
+    const { declaration, surroundings, consumer, meter } = this.#desk
+    const holdsKey = declaration.onExhausted === 'park-key'
+    const outcome = holdsKey ? 'park-key' : 'park-message'
+    meter.failed(outcome, error)
+    surroundings.log.error({ err: error, consumer, message: work.message.id, reason, outcome }, 'a message is refused')
+    const attempt = this.#attempt(work, error)
+    await this.#note([work], () => ({ state: 'parked', dueAt: 0, attempt, reason, holdsKey, uncounted: true }))
+  }
+
+  /** Its handler failed; `attempt` counts. */
+  async fail(work: Work, error: unknown): Promise<void> {
+    const { declaration, surroundings, consumer, meter, time } = this.#desk
+    const { log, random } = surroundings
+    const step = nextStep(declaration, error, work.attempt, random)
+    const outcome = nameOf(step)
+    meter.failed(outcome, error)
+    const fields = { err: error, consumer, message: work.message.id, key: work.message.key, attempt: work.attempt }
+    if (step.kind === 'retry') log.warn({ ...fields, againInMs: step.pauseMs }, 'a handler failed; it is tried again')
+    else log.error({ ...fields, outcome }, 'a handler failed for the last time')
+    if (step.kind === 'drop') return this.#drop(work)
+    const attempt = this.#attempt(work, error)
+    if (step.kind === 'park')
+      return this.#note([work], () => ({ state: 'parked', dueAt: 0, attempt, holdsKey: step.holdsKey }))
+    await this.#note([work], () => ({ state: 'retrying', dueAt: Math.round(time.now() + step.pauseMs), attempt }))
+  }
+
+  /** The store went away, or the service is stopping: somebody gets it again, as if it had not been here. */
+  async giveBack(work: Work): Promise<void> {
+    if (work.delivery !== null) work.delivery.release()
+    else await this.#note([work], () => ({ state: 'waiting', dueAt: 0, uncounted: true }))
+  }
+
+  /** What a claim's last attempt did is not known, and nobody may find out by trying again. */
+  async uncertain(work: Work, error: unknown): Promise<void> {
+    const { declaration, surroundings, consumer, meter } = this.#desk
+    meter.failed('uncertain', error)
+    surroundings.log.error(
+      { err: error, consumer, message: work.message.id },
+      'nobody knows whether an effect happened',
+    )
+    const { entry } = work
+    if (entry === null) return
+    const attempt = this.#attempt(work, error)
+    const holdsKey = declaration.onExhausted === 'park-key'
+    await this.#whenUp(() =>
+      surroundings.store.inbox.settle(entry, { state: 'uncertain', dueAt: 0, attempt, holdsKey }),
+    )
+  }
+
+  /** The effect of a claim is done. @returns false when the claim was lost meanwhile, or nobody could be told */
+  async complete(work: Work): Promise<boolean> {
+    const { store } = this.#desk.surroundings
+    const { entry } = work
+    return entry === null ? true : ((await this.#whenUp(() => store.inbox.complete(entry))) ?? false)
+  }
+
+  /** Does it as soon as the store answers. @returns undefined when the consumer ended before */
+  async #whenUp<T>(work: () => Promise<T>): Promise<T | undefined> {
+    const { gate } = this.#desk
+    for (;;) {
+      try {
+        return await work()
+      } catch (error) {
+        if (!storeIsDown(error)) throw error
+        gate.close(error)
+      }
+      if (!(await gate.passable())) return undefined
+    }
+  }
+
+  async #note(works: readonly Work[], noteOf: () => Note): Promise<void> {
+    if (works.length === 0) return
+    const { surroundings, consumer, gate } = this.#desk
+    const { inbox } = surroundings.store
+    const deliveries = works.filter(({ entry }) => entry === null)
+    if (deliveries.length > 0) {
+      try {
+        await inbox.keep(
+          consumer,
+          deliveries.map((work) => keptOf(work, noteOf())),
+        )
+        this.accept(deliveries)
+        this.#desk.stored()
+      } catch (error) {
+        const isDown = storeIsDown(error)
+        // What cannot be kept for another reason comes again: slowly, for it may be for long.
+        for (const { delivery } of deliveries) delivery?.release(isDown ? undefined : UNKEPT_MS)
+        if (isDown) gate.close(error)
+        else surroundings.log.error({ err: error, consumer }, 'messages could not be kept; they are delivered again')
+      }
+    }
+    for (const { entry } of works) {
+      if (entry === null) continue
+      try {
+        await this.#whenUp(() => inbox.settle(entry, noteOf()))
+        this.#desk.stored()
+      } catch (error) {
+        const fields = { err: error, consumer, message: entry.message.id }
+        surroundings.log.error(fields, 'a claim could not be settled; its lease has to run out')
+      }
+    }
+  }
+
+  /** Remembered as done, without having been handled. */
+  async #drop(work: Work): Promise<void> {
+    const { store } = this.#desk.surroundings
+    const { entry, message } = work
+    const { consumer, declaration } = this.#desk
+    try {
+      const isBehind = await store.transaction(async (tx) => {
+        if (entry !== null) await store.inbox.finish(tx, entry)
+        else {
+          const [verdict] = await store.inbox.begin(tx, consumer, [message], declaration.ordered)
+          return verdict?.kind === 'behind'
+        }
+        return false
+      })
+      if (isBehind) await this.wait([work])
+      else this.accept([work])
+    } catch (error) {
+      if (error instanceof SdkError && error.code === 'lease_lost') return
+      if (storeIsDown(error)) this.#desk.gate.close(error)
+      await this.giveBack(work)
+    }
+  }
+
+  #attempt(work: Work, error: unknown): Attempt {
+    const { time, surroundings } = this.#desk
+    return attemptOf(error, work.attempt, time.now(), surroundings.process)
+  }
+}
+
+function keptOf({ message, attempt }: Work, { uncounted, ...note }: Note): Kept {
+  return { message, attempts: uncounted === true ? 0 : attempt, ...note }
+}
