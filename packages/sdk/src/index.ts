@@ -1,1 +1,47 @@
-export * from './errors.ts'
+export { avro } from './contract/avro-body.ts'
+export type { BodyFormat } from './contract/body-format.ts'
+export { command } from './contract/command.ts'
+export type { Contract, DataOf, ReceivedOf } from './contract/contract.ts'
+export type { DeclaredContract } from './contract/declaration.ts'
+export { event } from './contract/event.ts'
+export { json } from './contract/json-body.ts'
+export { protobuf } from './contract/protobuf-body.ts'
+export { request } from './contract/request.ts'
+export type { RequestContract } from './contract/request-contract.ts'
+export { SdkError } from './errors.ts'
+export type { SdkErrorCode } from './errors.ts'
+export { Uncertain } from './inbox/declaration.ts'
+export type {
+  BatchContext,
+  BatchHandler,
+  BatchItem,
+  BatchOptions,
+  EffectContext,
+  EffectHandler,
+  EffectOptions,
+  EffectState,
+  HandlerContext,
+  ItemResult,
+  OnExhausted,
+  OnHandler,
+  OnOptions,
+} from './inbox/declaration.ts'
+export type { Log } from './log.ts'
+export type { Message, MessageKind, Metadata } from './message/message.ts'
+export type { Retention } from './outbox/cleaner.ts'
+export type { SendOptions } from './outbox/outgoing.ts'
+export type { RelayOptions } from './outbox/relay-options.ts'
+export type { Scope } from './outbox/scope.ts'
+export type { MessageSettings } from './register/message-settings.ts'
+export type { Register } from './register/register.ts'
+export type { AnswerContext, AnswerHandler, AnswerOptions } from './request/answerer.ts'
+export type { AnswerOf } from './request/answer.ts'
+export type { AskOptions } from './request/asker.ts'
+export type { RetryOptions } from './retry/retry-policy.ts'
+export { Service, service } from './service.ts'
+export type { ServiceOptions } from './service.ts'
+export type { Duration } from './time/duration.ts'
+export { cloudEvents } from './wire/cloud-events.ts'
+export { cloudEventsStructured } from './wire/cloud-events-structured.ts'
+export { envelope } from './wire/envelope.ts'
+export type { WireForm } from './wire/wire-form.ts'

@@ -39,7 +39,7 @@ export class Outbox<Tx> {
     this.#factory = new OutgoingFactory(surroundings as Surroundings<never>, this.time)
     this.#relay =
       options.relay === false ? null : new Relay(surroundings, relaySettings(options.relay ?? {}), this.time)
-    this.#timers = new Timers(surroundings, this.time, () => this.#committed({ messages: 1, dueAt: null }))
+    this.#timers = new Timers(surroundings, this.time, () => this.committed({ messages: 1, dueAt: null }))
     this.#cleaner = new Cleaner(surroundings, this.time, options.retention)
   }
 
@@ -59,7 +59,7 @@ export class Outbox<Tx> {
 
   /** Collects the messages of handlers that share a transaction. */
   buffer(tx: Tx): OutgoingBuffer<Tx> {
-    return new OutgoingBuffer(this.#surroundings.store, tx, this.#factory, (added) => this.#committed(added))
+    return new OutgoingBuffer(this.#surroundings.store, tx, this.#factory, (added) => this.committed(added))
   }
 
   /** Asks the store for its time and begins to send. */
@@ -95,7 +95,8 @@ export class Outbox<Tx> {
     if (added.messages > 0) this.#tellOthers()
   }
 
-  #committed(added: Added): void {
+  /** To be called when a transaction has committed messages: has them sent at once. */
+  committed(added: Added): void {
     if (added.messages > 0) this.#relay?.wake()
     if (added.dueAt !== null) this.#timers.expect(added.dueAt)
     if (added.messages > 0) this.#tellOthers()

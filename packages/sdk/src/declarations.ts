@@ -1,0 +1,92 @@
+import type { Contract } from './contract/contract.ts'
+import type { RequestContract } from './contract/request-contract.ts'
+import { SdkError } from './errors.ts'
+import type { Declaration as HandlerDeclaration } from './inbox/declaration.ts'
+import type { Sendable } from './outbox/outgoing.ts'
+import type { AnswerHandler, AnswerOptions } from './request/answerer.ts'
+import type { ScheduleOptions } from './schedule/declaration.ts'
+
+/** A handler of requests as it was declared. */
+export interface AnswerDeclaration {
+  readonly contract: RequestContract
+  readonly options: AnswerOptions
+  readonly handler: AnswerHandler<RequestContract>
+}
+
+/** A schedule as it was declared. */
+export interface ScheduleDeclaration {
+  readonly expression: string
+  readonly options: ScheduleOptions
+  readonly contract: Sendable<never>
+  readonly dataAt: (at: Date) => unknown
+}
+
+/** All that a service says about itself before it is started; what runs is made of it, once or, in tests, many times. */
+export class Declarations<Tx> {
+  readonly handlers: HandlerDeclaration<Tx>[] = []
+  readonly answers: AnswerDeclaration[] = []
+  readonly schedules: ScheduleDeclaration[] = []
+  readonly #contracts = new Map<string, Contract>()
+  #closed = false
+
+  /** Every contract that handlers, answers, schedules or the program itself named. */
+  get contracts(): readonly Contract[] {
+    return [...this.#contracts.values()]
+  }
+
+  contract(name: string): Contract | undefined {
+    return this.#contracts.get(name)
+  }
+
+  /** From now on nothing can be declared: what runs would not know of it. */
+  close(): void {
+    this.#closed = true
+  }
+
+  addHandler(declaration: HandlerDeclaration<Tx>): void {
+    this.#assertOpen(`the handler "${declaration.name}"`)
+    if (this.handlers.some(({ name }) => name === declaration.name))
+      throw new SdkError('invalid_declaration', `two handlers have the name "${declaration.name}"; rename one`)
+    const owner = this.handlers.find(({ contract }) => contract.name === declaration.contract.name)
+    if (declaration.contract.kind === 'command' && owner !== undefined)
+      throw new SdkError(
+        'invalid_declaration',
+        `the command "${declaration.contract.name}" has two handlers, "${owner.name}" and "${declaration.name}"; a command has one owner: make it an event, or one handler of both`,
+      )
+    this.addContract(declaration.contract)
+    this.handlers.push(declaration)
+  }
+
+  addAnswer(declaration: AnswerDeclaration): void {
+    const { name } = declaration.contract
+    this.#assertOpen(`the answer to "${name}"`)
+    if (this.answers.some(({ contract }) => contract.name === name))
+      throw new SdkError('invalid_declaration', `the request "${name}" is answered twice; a request has one owner`)
+    this.addContract(declaration.contract)
+    this.answers.push(declaration)
+  }
+
+  addSchedule(declaration: ScheduleDeclaration): void {
+    const { name } = declaration.options
+    this.#assertOpen(`the schedule "${name}"`)
+    if (this.schedules.some(({ options }) => options.name === name))
+      throw new SdkError('invalid_declaration', `two schedules have the name "${name}"; rename one`)
+    this.addContract(declaration.contract as Contract)
+    this.schedules.push(declaration)
+  }
+
+  addContract(contract: Contract): void {
+    const known = this.#contracts.get(contract.name)
+    if (known !== undefined && known.kind !== contract.kind)
+      throw new SdkError(
+        'invalid_declaration',
+        `"${contract.name}" is declared as ${known.kind} and as ${contract.kind}; a name is one contract`,
+      )
+    if (known === undefined || known.version < contract.version) this.#contracts.set(contract.name, contract)
+  }
+
+  #assertOpen(what: string): void {
+    if (this.#closed)
+      throw new SdkError('invalid_declaration', `${what} is declared after the service was started; declare it before`)
+  }
+}

@@ -1,0 +1,151 @@
+import type { Contract } from './contract/contract.ts'
+import type { Declarations } from './declarations.ts'
+import type { Schedules as SchedulesOf } from './schedule/schedules.ts'
+import type { Surroundings } from './surroundings.ts'
+import type { ContractName, Topology } from './transport/port.ts'
+import type { WireForm } from './wire/wire-form.ts'
+import { Consumer } from './inbox/consumer.ts'
+import { Outbox, type OutboxOptions } from './outbox/outbox.ts'
+import { CleanUp } from './register/clean-up.ts'
+import { Register } from './register/register.ts'
+import { Submission } from './register/submission.ts'
+import type { SettingsDirectory } from './register/message-settings.ts'
+import { Answerer } from './request/answerer.ts'
+import { Asker, type AskerOptions } from './request/asker.ts'
+import { Schedules } from './schedule/schedules.ts'
+
+export interface RuntimeOptions {
+  readonly form: WireForm
+  readonly outbox: OutboxOptions
+  readonly asks: AskerOptions
+  readonly settings: SettingsDirectory
+}
+
+/**
+ * The parts of one running service, put together: made of what was declared, in given surroundings. It is started once
+ * and stopped once; whoever wants to start again makes another one of the same declarations.
+ */
+export class Runtime<Tx> {
+  readonly outbox: Outbox<Tx>
+  readonly register: Register<Tx>
+  readonly submission: Submission<Tx>
+  readonly asker: Asker
+  readonly surroundings: Surroundings<Tx>
+  readonly #declarations: Declarations<Tx>
+  readonly #form: WireForm
+  readonly #cleanUp: CleanUp<Tx>
+  #consumers: readonly Consumer<Tx>[] = []
+  #answerers: readonly Answerer[] = []
+  #schedules: SchedulesOf<Tx> | null = null
+  #opened = false
+
+  /** @throws {SdkError} `invalid_declaration` */
+  constructor(declarations: Declarations<Tx>, surroundings: Surroundings<Tx>, options: RuntimeOptions) {
+    this.#declarations = declarations
+    this.surroundings = surroundings
+    this.#form = options.form
+    this.outbox = new Outbox(surroundings, options.settings.outboxOptions(options.outbox))
+    this.asker = new Asker(surroundings, options.asks)
+    this.submission = new Submission(surroundings, this.outbox, options.settings)
+    this.register = new Register(
+      surroundings,
+      (name) => declarations.contract(name),
+      () => this.wake(),
+    )
+    this.#cleanUp = new CleanUp(surroundings, options.settings.cleanUps)
+  }
+
+  /**
+   * Checks the store, connects, makes what is needed at the engine, and begins: when it resolves, messages are sent and
+   * handled. What fails leaves nothing running.
+   *
+   * @throws {SdkError} `not_migrated`, `store_down`, `transport_down`, `capability_missing`, `peer_missing`
+   */
+  async start(): Promise<void> {
+    const { store, activity } = this.surroundings
+    await activity.during(async () => {
+      try {
+        await store.check()
+        await this.#open()
+        await this.outbox.start()
+        await this.#startHandlers()
+        await this.#startSchedules()
+        this.#cleanUp.start()
+      } catch (error) {
+        await this.stop()
+        throw error
+      }
+    })
+  }
+
+  /**
+   * Takes nothing new, finishes what is under way and what is being sent, and disconnects: handlers first, because they
+   * ask and send, and the way out last.
+   *
+   * @param graceMs after this time the signals of handlers that still run are aborted
+   */
+  async stop(graceMs?: number): Promise<void> {
+    await Promise.all([this.#schedules?.stop(), this.#cleanUp.stop()])
+    await Promise.all([
+      ...this.#consumers.map((consumer) => consumer.stop(graceMs)),
+      ...this.#answerers.map((answerer) => answerer.stop()),
+    ])
+    await this.asker.stop()
+    await this.outbox.stop()
+    if (this.#opened) await this.surroundings.transport.close()
+    this.#opened = false
+  }
+
+  /** Sends all that is due without starting anything, for programs that end after each piece of work. */
+  async drain(): Promise<void> {
+    await this.surroundings.activity.during(async () => {
+      await this.#open()
+      await this.outbox.drain()
+    })
+  }
+
+  /** Has everybody look for work that somebody else made due. */
+  wake(): void {
+    this.outbox.committed({ messages: 1, dueAt: null })
+    for (const consumer of this.#consumers) consumer.wake()
+  }
+
+  async #open(): Promise<void> {
+    if (this.#opened) return
+    const { service, transport, clock, random, log } = this.surroundings
+    await transport.open({ service, form: this.#form, clock, random, log })
+    this.#opened = true
+    const { handlers, answers } = this.#declarations
+    this.#consumers = handlers.map((declaration) => new Consumer(this.surroundings, this.outbox, declaration))
+    this.#answerers = answers.map(
+      ({ contract, options, handler }) => new Answerer(this.surroundings, this.asker, contract, options, handler),
+    )
+    await transport.declare(this.#topology())
+  }
+
+  #topology(): Topology {
+    return {
+      sends: this.#declarations.contracts.map(nameOf),
+      consumers: [...this.#consumers, ...this.#answerers].map(({ topology }) => topology),
+    }
+  }
+
+  async #startHandlers(): Promise<void> {
+    for (const part of [...this.#answerers, ...this.#consumers]) await part.start()
+  }
+
+  async #startSchedules(): Promise<void> {
+    const { service } = this.surroundings
+    const { handlers, schedules } = this.#declarations
+    this.#schedules = new Schedules(this.surroundings, this.outbox, (type) =>
+      handlers.filter(({ contract }) => contract.name === type).map(({ name }) => `${service}.${name}`),
+    )
+    for (const { expression, options, contract, dataAt } of schedules)
+      this.#schedules.every(expression, options, contract, dataAt as (at: Date) => never)
+    await this.#schedules.start()
+  }
+}
+
+function nameOf({ kind, name }: Contract): ContractName {
+  return { kind: kind === 'reply' ? 'request' : kind, type: name }
+}

@@ -1,0 +1,107 @@
+import { expect, test } from 'vitest'
+import { z } from 'zod'
+import { command } from './contract/command.ts'
+import { event } from './contract/event.ts'
+import { request } from './contract/request.ts'
+import { service } from './service.ts'
+import { memoryStore } from './store/memory/memory-store.ts'
+import { systemClock } from './time/clock.ts'
+import { memoryEngine } from './transport/memory/memory-engine.ts'
+
+const Placed = event('order.placed', z.object({ id: z.string(), amount: z.number() })).key(({ id }) => id)
+const Invoice = command('invoice.send', z.object({ id: z.string() })).key(({ id }) => id)
+const Price = request('price', {
+  input: z.object({ item: z.string() }),
+  output: z.object({ cents: z.number() }),
+  errors: { unknown: z.object({ item: z.string() }) },
+})
+
+const engine = () => memoryEngine({ clock: systemClock })
+
+test('an order that is placed in a transaction is booked once, invoiced once, and asked for its price', async () => {
+  const store = memoryStore({ clock: systemClock })
+  const app = service('shop', { store, transport: engine().transport() })
+  const invoiced: string[] = []
+  const done = new Promise<void>((resolve) => {
+    app
+      .on(Placed, { name: 'book' }, async ({ id, amount }, { tx, send }) => {
+        tx.table<number>('booked').set(id, amount)
+        await send(Invoice, { id })
+      })
+      .effect(Invoice, { name: 'invoice' }, ({ id }) => {
+        invoiced.push(id)
+        if (invoiced.length === 2) resolve()
+      })
+      .answer(Price, ({ item }, { fail }) => (item === 'pen' ? { cents: 120 } : fail('unknown', { item })))
+  })
+  await app.migrate()
+  await app.start()
+  await app.transaction(async (tx, { publish }) => {
+    tx.table<string>('orders').set('o1', 'new')
+    await publish(Placed, { id: 'o1', amount: 7 })
+  })
+  await expect(
+    store.transaction(async (tx) => {
+      await app.in(tx).publish(Placed, { id: 'lost', amount: 1 })
+      throw new Error('rolled back')
+    }),
+  ).rejects.toThrow('rolled back')
+  await store.transaction(async (tx) => {
+    await app.in(tx).publish(Placed, { id: 'o2', amount: 8 })
+  })
+  await done
+  expect(invoiced.toSorted()).toEqual(['o1', 'o2'])
+  expect(await app.ask(Price, { item: 'pen' })).toEqual({ ok: true, value: { cents: 120 } })
+  expect(await app.ask(Price, { item: 'gold' })).toMatchObject({ ok: false, error: 'unknown' })
+  await app.stop()
+})
+
+test('what was not sent before a stop is sent after the next start', async () => {
+  const app = service('shop', { store: memoryStore({ clock: systemClock }), transport: engine().transport() })
+  const seen: string[] = []
+  let heard: () => void = () => {}
+  const done = new Promise<void>((resolve) => (heard = resolve))
+  app.on(Placed, { name: 'book' }, ({ id }) => {
+    seen.push(id)
+    heard()
+  })
+  await app.migrate()
+  await app.transaction(async (_, { publish }) => void (await publish(Placed, { id: 'early', amount: 1 })))
+  await app.start()
+  await done
+  await app.stop()
+  await app.start()
+  await app.stop()
+  expect(seen).toEqual(['early'])
+})
+
+test('what cannot be is refused where it is declared', () => {
+  const app = service('shop', { store: memoryStore({ clock: systemClock }), transport: engine().transport() })
+  app.on(Invoice, { name: 'invoice' }, () => {})
+  expect(() => app.on(Invoice, { name: 'again' }, () => {})).toThrow('a command has one owner')
+  expect(() => app.on(Placed, { name: 'invoice' }, () => {})).toThrow('two handlers have the name "invoice"')
+  expect(() => service('No Name', { store: app.store, transport: engine().transport() })).toThrow(
+    'cannot name a service',
+  )
+})
+
+test('nothing can be declared once the service has started: what runs would not know of it', async () => {
+  const app = service('shop', { store: memoryStore({ clock: systemClock }), transport: engine().transport() })
+  app.on(Invoice, { name: 'invoice' }, () => {})
+  await app.start()
+  expect(() => app.on(Placed, { name: 'late' }, () => {})).toThrow('declare it before')
+  await app.stop()
+})
+
+test('a service that cannot start leaves nothing running, and can be started when what was missing is there', async () => {
+  const store = memoryStore({ clock: systemClock })
+  let missing = true
+  const check = (): Promise<void> => (missing ? Promise.reject(new Error('no tables')) : Promise.resolve())
+  const app = service('shop', { store: { ...store, check } as typeof store, transport: engine().transport() })
+  app.on(Invoice, { name: 'invoice' }, () => {})
+  await expect(app.start()).rejects.toThrow('no tables')
+  expect(app.runtime.surroundings.activity.idle).toBe(true)
+  missing = false
+  await app.start()
+  await app.stop()
+})

@@ -1,0 +1,321 @@
+import { hostname } from 'node:os'
+import type { Contract, DataOf } from './contract/contract.ts'
+import type { RequestContract } from './contract/request-contract.ts'
+import type { Log } from './log.ts'
+import type { Random } from './random.ts'
+import type { Store } from './store/port.ts'
+import type { Surroundings } from './surroundings.ts'
+import type { Telemetry } from './telemetry/telemetry.ts'
+import type { Clock } from './time/clock.ts'
+import type { Transport } from './transport/port.ts'
+import type { WireForm } from './wire/wire-form.ts'
+import { Declarations } from './declarations.ts'
+import { SdkError } from './errors.ts'
+import {
+  declareBatch,
+  declareEffect,
+  declareOn,
+  type BatchHandler,
+  type BatchOptions,
+  type EffectHandler,
+  type EffectOptions,
+  type OnHandler,
+  type OnOptions,
+} from './inbox/declaration.ts'
+import { silentLog } from './log.ts'
+import { uuidV7 } from './message/message-id.ts'
+import type { RelayOptions } from './outbox/relay-options.ts'
+import type { Retention } from './outbox/cleaner.ts'
+import type { Sendable, SendOptions } from './outbox/outgoing.ts'
+import type { Scope } from './outbox/scope.ts'
+import { systemRandom } from './random.ts'
+import { SettingsDirectory, type MessageSettings } from './register/message-settings.ts'
+import type { Register } from './register/register.ts'
+import type { SendableContract, SendNowOptions, SentNow, SubmitOptions, Submitted } from './register/submission.ts'
+import type { AnswerOf } from './request/answer.ts'
+import type { AnswerHandler, AnswerOptions } from './request/answerer.ts'
+import type { AskerOptions, AskOptions } from './request/asker.ts'
+import { Runtime } from './runtime.ts'
+import type { ScheduleOptions } from './schedule/declaration.ts'
+import { silentTelemetry } from './telemetry/telemetry.ts'
+import { systemClock } from './time/clock.ts'
+import { milliseconds, type Duration } from './time/duration.ts'
+import { Activity } from './work/activity.ts'
+import { cloudEvents } from './wire/cloud-events.ts'
+
+export interface ServiceOptions<Tx> {
+  /** Where messages are kept: in the database of the service's own data. */
+  readonly store: Store<Tx>
+  /** What moves them to other services. */
+  readonly transport: Transport
+  /** How they are written for strangers. Default: CloudEvents. */
+  readonly form?: WireForm
+  /** Contracts that the service sends and no handler of it names: they have a place at the engine from its first start. */
+  readonly sends?: readonly Contract[]
+  /** How the outbox is sent; `false` leaves it to other processes. */
+  readonly relay?: RelayOptions | false
+  /** How long what is done with is kept. */
+  readonly retention?: Retention
+  /** How messages to and from external systems are treated. */
+  readonly settings?: readonly MessageSettings[]
+  readonly asks?: AskerOptions
+  readonly log?: Log
+  readonly telemetry?: Telemetry
+  readonly clock?: Clock
+  readonly random?: Random
+}
+
+export interface StopOptions {
+  /** After this time the signals of handlers that still run are aborted; they are waited for all the same. Default 20s. */
+  readonly grace?: Duration
+}
+
+/** What of its surroundings a test may replace. */
+export type Replaced<Tx> = Partial<
+  Pick<Surroundings<Tx>, 'store' | 'transport' | 'clock' | 'random' | 'log' | 'telemetry'>
+>
+
+const GRACE: Duration = '20s'
+
+/** Characters of a service's name: queues and consumers are named by it. */
+const NAME_PATTERN = /^[a-z][a-z0-9._-]{0,62}$/
+
+/**
+ * A service: what it handles is declared first, then it is started. Messages can be added to transactions at any time.
+ *
+ * `Tx` is the transaction handle of the service's own database client.
+ */
+export class Service<Tx> {
+  readonly name: string
+  /** How messages to and from external systems are treated. */
+  readonly settings: SettingsDirectory
+  readonly #options: ServiceOptions<Tx>
+  readonly #declarations = new Declarations<Tx>()
+  #runtime: Runtime<Tx> | null = null
+  #state: 'new' | 'started' | 'stopped' = 'new'
+
+  /** @throws {SdkError} `invalid_declaration` */
+  constructor(name: string, options: ServiceOptions<Tx>) {
+    if (!NAME_PATTERN.test(name))
+      throw new SdkError(
+        'invalid_declaration',
+        `${JSON.stringify(name)} cannot name a service; a name is up to 63 lower-case letters, digits, dots, hyphens and underscores, a letter first`,
+      )
+    this.name = name
+    this.#options = options
+    this.settings = new SettingsDirectory(options.settings)
+    for (const contract of options.sends ?? []) this.#declarations.addContract(contract)
+  }
+
+  /** The contracts that the service knows: those that it handles, answers, schedules, or said that it sends. */
+  get contracts(): readonly Contract[] {
+    return this.#declarations.contracts
+  }
+
+  get store(): Store<Tx> {
+    return this.runtime.surroundings.store
+  }
+
+  /** The messages that the service has to send, has sent, has received. */
+  get register(): Register<Tx> {
+    return this.runtime.register
+  }
+
+  /** The parts that are running, or would be; for tests and tools. */
+  get runtime(): Runtime<Tx> {
+    this.#runtime ??= this.#assemble({})
+    return this.#runtime
+  }
+
+  /* ------------------------------------------------------------ sending */
+
+  /**
+   * Adds messages to the application's own transaction: they are sent if it commits, and only then.
+   *
+   * @throws {SdkError} `not_a_transaction`
+   */
+  in(tx: Tx): Scope {
+    return this.runtime.outbox.in(tx)
+  }
+
+  /** Runs `work` in a transaction of the store; what it publishes is sent the moment it has committed. */
+  async transaction<T>(work: (tx: Tx, scope: Scope) => Promise<T>): Promise<T> {
+    const { outbox, surroundings } = this.runtime
+    const result = await surroundings.store.transaction((tx) => work(tx, outbox.in(tx)))
+    outbox.committed({ messages: 1, dueAt: null })
+    return result
+  }
+
+  /** Stores a message in a transaction of its own, to be sent as soon as can be. @returns its id */
+  async createMessage<C extends SendableContract>(
+    contract: C,
+    data: DataOf<C>,
+    options?: SendOptions,
+  ): Promise<string> {
+    return this.runtime.submission.createMessage(contract, data, options)
+  }
+
+  /** Stores a message for an external system, once for each of the names that the system has. */
+  async submit<C extends SendableContract>(contract: C, data: DataOf<C>, options: SubmitOptions): Promise<Submitted> {
+    return this.runtime.submission.submit(contract, data, options)
+  }
+
+  /** Stores a message and waits until the engine has it; what is not sent in time stays stored and is sent later. */
+  async sendNow<C extends SendableContract>(contract: C, data: DataOf<C>, options?: SendNowOptions): Promise<SentNow> {
+    return this.runtime.submission.sendNow(contract, data, options)
+  }
+
+  /** Asks, and resolves with what came of it; only what is the program's own fault is thrown. */
+  async ask<C extends RequestContract>(contract: C, data: DataOf<C>, options?: AskOptions): Promise<AnswerOf<C>> {
+    return this.runtime.asker.ask(contract, data, options)
+  }
+
+  /* ------------------------------------------------------------ declaring */
+
+  /**
+   * Handles an event or a command in a transaction: what the handler writes, the memory that the message was handled, and
+   * what it publishes and sends commit together or not at all.
+   */
+  on<Name extends string, Out>(
+    contract: Contract<'event' | 'command', Name, never, Out>,
+    options: OnOptions,
+    handler: OnHandler<Tx, Out>,
+  ): this
+  /** Handles several messages at once in one transaction. */
+  on<Name extends string, Out>(
+    contract: Contract<'event' | 'command', Name, never, Out>,
+    options: BatchOptions,
+    handler: BatchHandler<Tx, Out>,
+  ): this
+  on<Name extends string, Out>(
+    contract: Contract<'event' | 'command', Name, never, Out>,
+    options: OnOptions | BatchOptions,
+    handler: OnHandler<Tx, Out> | BatchHandler<Tx, Out>,
+  ): this {
+    this.#declarations.addHandler(
+      'batch' in options
+        ? declareBatch(contract, options, handler as BatchHandler<Tx, Out>)
+        : declareOn(contract, options, handler as OnHandler<Tx, Out>),
+    )
+    return this
+  }
+
+  /** Calls the outside world because of an event or a command: no transaction is held, and an idempotency key is given. */
+  effect<Name extends string, Out>(
+    contract: Contract<'event' | 'command', Name, never, Out>,
+    options: EffectOptions<Out>,
+    handler: EffectHandler<Out>,
+  ): this {
+    this.#declarations.addHandler(declareEffect(contract, options, handler))
+    return this
+  }
+
+  /** Answers requests. */
+  answer<C extends RequestContract>(contract: C, handler: AnswerHandler<C>, options: AnswerOptions = {}): this {
+    this.#declarations.addAnswer({ contract, options, handler: handler as unknown as AnswerHandler<RequestContract> })
+    return this
+  }
+
+  /** Sends a message at each occurrence of a schedule, however many processes declare it. */
+  every<In>(
+    expression: string,
+    options: ScheduleOptions,
+    contract: Sendable<In>,
+    dataAt: (at: Date) => NoInfer<In> | Promise<NoInfer<In>>,
+  ): this {
+    this.#declarations.addSchedule({ expression, options, contract: contract as Sendable<never>, dataAt })
+    return this
+  }
+
+  /* ------------------------------------------------------------ running */
+
+  /** Brings the store's tables to this version; harmless when they are. */
+  async migrate(): Promise<void> {
+    await this.store.migrate()
+  }
+
+  /**
+   * Begins to send and to handle. From now on nothing more can be declared.
+   *
+   * @throws {SdkError} `not_migrated`, `store_down`, `transport_down`, `capability_missing`, `peer_missing`
+   */
+  async start(): Promise<void> {
+    if (this.#state === 'started') return
+    this.#declarations.close()
+    // A stopped runtime does not start again; another one of the same declarations does.
+    if (this.#state === 'stopped') this.#runtime = this.#assemble({})
+    const { runtime } = this
+    this.#state = 'started'
+    try {
+      await runtime.start()
+    } catch (error) {
+      this.#state = 'stopped'
+      throw error
+    }
+  }
+
+  /** Takes nothing new, finishes what is under way, and disconnects. What is left is done after the next start. */
+  async stop({ grace = GRACE }: StopOptions = {}): Promise<void> {
+    if (this.#state !== 'started') return
+    await this.#runtime?.stop(milliseconds(grace))
+    this.#state = 'stopped'
+  }
+
+  /** Sends all that is due and ends, without having been started: for functions that live as long as one call. */
+  async drain(): Promise<void> {
+    await this.runtime.drain()
+  }
+
+  /**
+   * Puts what was declared into other surroundings, in place of what ran before, which has to be stopped: what a test does
+   * with the service of the program. @returns the new runtime, not started
+   */
+  replace(replaced: Replaced<Tx>): Runtime<Tx> {
+    this.#declarations.close()
+    this.#runtime = this.#assemble(replaced)
+    this.#state = 'new'
+    return this.#runtime
+  }
+
+  #assemble(replaced: Replaced<Tx>): Runtime<Tx> {
+    const { form = cloudEvents, relay, retention, asks = {} } = this.#options
+    const {
+      clock = systemClock,
+      random = systemRandom,
+      log = silentLog,
+      telemetry = silentTelemetry,
+    } = {
+      ...this.#options,
+      ...replaced,
+    }
+    const { store, transport } = { ...this.#options, ...replaced }
+    const surroundings: Surroundings<Tx> = {
+      service: this.name,
+      process: `${hostname()}:${process.pid}:${random.uint32().toString(36)}`,
+      store,
+      transport,
+      clock,
+      random,
+      newId: uuidV7(clock, random),
+      log,
+      telemetry,
+      activity: new Activity(),
+    }
+    return new Runtime(this.#declarations, surroundings, {
+      form,
+      asks,
+      settings: this.settings,
+      outbox: { ...(relay === undefined ? {} : { relay }), ...(retention === undefined ? {} : { retention }) },
+    })
+  }
+}
+
+/**
+ * Declares a service.
+ *
+ * @param name stable: queues at the engine and memories in the store are named by it
+ * @throws {SdkError} `invalid_declaration`
+ */
+export function service<Tx>(name: string, options: ServiceOptions<Tx>): Service<Tx> {
+  return new Service(name, options)
+}
