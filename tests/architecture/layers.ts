@@ -91,6 +91,8 @@ export const rooms: Rooms = {
   'sdk/store': ['sdk/errors', 'sdk/message'],
   'sdk/store/memory': ['sdk/errors', 'sdk/message', 'sdk/time', 'sdk/store'],
   'sdk/store/sql': ['sdk/errors', 'sdk/random', 'sdk/message', 'sdk/time', 'sdk/store'],
+  // A user's library as a driver. None knows another; nothing of the libraries is imported.
+  'sdk/store/sql/adapters': ['sdk/errors', 'sdk/store', 'sdk/store/sql'],
   'sdk/transport': ['sdk/errors', 'sdk/random', 'sdk/log', 'sdk/time', 'sdk/message', 'sdk/wire'],
   'sdk/transport/memory': [
     'sdk/errors',
@@ -194,7 +196,7 @@ export const rooms: Rooms = {
     'sdk/outbox',
   ],
   // The way in for other systems, and the way to OpenTelemetry's API.
-  'sdk/http': ['sdk/errors', 'sdk/message', 'sdk/store', 'sdk/contract', 'sdk/register'],
+  'sdk/http': ['sdk/errors', 'sdk/log', 'sdk/message', 'sdk/store', 'sdk/contract', 'sdk/register'],
   // The composition root: the service and what it is made of.
   sdk: ['sdk/*'],
   'sdk/testing': ['sdk', 'sdk/*'],
