@@ -140,19 +140,24 @@ export const effectPromises: readonly StorePromise[] = [
     async run({ store, pass }) {
       const old = Array.from({ length: 5 }, () => messageOf())
       await begin(store, old)
+      await keep(store, [messageOf()])
+      await keep(store, [messageOf()], { state: 'parked' })
       await pass(PAST_MS)
       const before = Math.ceil(await store.now())
       await pass(PAST_MS)
       const young = messageOf()
       await begin(store, [young])
-      await keep(store, [messageOf()])
       assert.equal(await store.inbox.prune(before, 2), 2)
       assert.equal(await store.inbox.prune(before, 2), 2)
       assert.equal(await store.inbox.prune(before, 2), 1)
       assert.equal(await store.inbox.prune(before, 2), 0)
       assert.deepEqual(await begin(store, [young]), ['duplicate'])
       assert.deepEqual(await begin(store, old.slice(0, 1)), ['new'])
-      assert.equal(await store.register.count({ state: 'waiting' }), 1, 'what is not done is never forgotten')
+      assert.equal(
+        await store.register.count({ state: ['waiting', 'parked'] }),
+        2,
+        'what is not done is never forgotten',
+      )
     },
   },
   {

@@ -257,6 +257,22 @@ export const racePromises: readonly StorePromise[] = [
     },
   },
   {
+    name: 'a message that is just being finished is not claimed, even though its lease ran out',
+    async run({ store, pass }) {
+      await keep(store, [messageOf()])
+      const [entry] = await claim(store, { leaseMs: SHORT_MS })
+      await pass(PAST_MS)
+      let claiming: ReturnType<typeof claim> | undefined
+      await store.transaction(async (tx) => {
+        await store.inbox.finish(tx, entry!)
+        claiming = persist(() => claim(store))
+        await dawdle(store, tx, 10)
+      })
+      assert.deepEqual(await claiming, [])
+      assert.deepEqual(await claim(store), [])
+    },
+  },
+  {
     name: 'an effect is started by one of several processes',
     async run({ store }) {
       const message = messageOf({ key: 'k', keySeq: 1 })

@@ -153,6 +153,8 @@ export const relayPromises: readonly StorePromise[] = [
         (await store.outbox.due(ALL, 10)).map(({ attempts }) => attempts),
         [1, 0, 0],
       )
+      await fail(store, leases, messages[0]!.id, 'park-key')
+      assert.equal(await store.outbox.nextDue(ALL), null, 'what is parked waits for no time')
     },
   },
   {
