@@ -1,7 +1,7 @@
 import { SdkError } from '../errors.ts'
 
 /** Characters of a contract's name: it becomes part of names of queues, which have 255 bytes at most (AMQP 0-9-1 §4.2.5.3). */
-export const CONTRACT_NAME_CHARS_MAX = 100
+const CONTRACT_NAME_CHARS_MAX = 100
 
 const NAME = /^[a-z][a-z0-9]*(?:[.-][a-z0-9]+)*$/
 

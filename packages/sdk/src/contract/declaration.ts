@@ -169,7 +169,7 @@ export function contractOf<Kind extends MessageKind, Name extends string, In, Ou
       if (message.type !== name || message.kind !== kind)
         throw new SdkError(
           'unknown_contract',
-          `the message is the ${message.kind} "${message.type}", not the ${kind} "${name}"; declare a contract of that kind and name`,
+          `the message is the ${message.kind} "${message.type}", not the ${kind} "${name}"; declare a contract of that kind and name, or have the sender say the kind that is meant`,
           { data: { kind: message.kind, type: message.type } },
         )
       return (await read(chain, message, trusting)) as Out

@@ -30,7 +30,3 @@ export interface RequestContract<
  * says what each lets an asker conclude.
  */
 export const UNDECLARED_ERRORS = ['timeout', 'unreachable', 'overloaded', 'failed'] as const
-
-/** What an answerer gives, and what an asker gets. */
-export type GivenOf<P> = P extends Payload<infer In> ? In : never
-export type GotOf<P> = P extends Payload<never, infer Out> ? Out : never

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Message } from '../message/message.ts'
 import type { DataOf, ReceivedOf } from './contract.ts'
 import { request } from './request.ts'
-import type { DeclaredErrors, GotOf, RequestContract } from './request-contract.ts'
+import type { DeclaredErrors, Payload, RequestContract } from './request-contract.ts'
 
 const FindExpert = request('experts.find', {
   input: z.object({ skill: z.string() }),
@@ -70,7 +70,7 @@ describe('types', () => {
   const ask = <Name extends string, In, Out, AnswerIn, AnswerOut, E extends DeclaredErrors>(
     contract: RequestContract<Name, In, Out, AnswerIn, AnswerOut, E>,
     data: NoInfer<In>,
-  ): { value: AnswerOut; errors: { [K in keyof E]: GotOf<E[K]> } } =>
+  ): { value: AnswerOut; errors: { [K in keyof E]: E[K] extends Payload<never, infer Got> ? Got : never } } =>
     ({ value: contract.answer, errors: contract.errors, data }) as never
 
   test('what is asked, answered and declared is inferred exactly', () => {
