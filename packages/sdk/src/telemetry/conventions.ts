@@ -119,11 +119,23 @@ export const METRIC = {
   transportUp: 'stathmos.sdk.transport.up',
 } as const
 
-/** Units, as OpenTelemetry writes them (UCUM), of the metrics that have another than `1`. */
-export function unitOf(metric: string): 's' | '{message}' | '1' {
+/**
+ * The unit of a metric, as OpenTelemetry writes it (UCUM): seconds, or in braces what is counted. Never `1`, of which
+ * Prometheus would make a name that ends in `_ratio`.
+ */
+export function unitOf(metric: string): string {
   if (/(\.duration|_age|\.lag)$/.test(metric)) return 's'
-  return /\.messages$|\.(pending|parked|stored|duplicates|gaps|late|failures|expired)$/.test(metric) ? '{message}' : '1'
+  const counted = COUNTED.find(([pattern]) => pattern.test(metric))
+  return counted?.[1] ?? '{message}'
 }
+
+const COUNTED: readonly (readonly [RegExp, string])[] = [
+  [/\.parked_keys$/, '{key}'],
+  [/\.requests\./, '{request}'],
+  [/\.schedules\./, '{occurrence}'],
+  [/\.timers\./, '{timer}'],
+  [/\.transport\./, '{connection}'],
+]
 
 /** Names that others have for the engines; what they have no name for is called what it calls itself. */
 const SYSTEMS: Readonly<Record<string, string>> = { amqp: 'rabbitmq', sqs: 'aws_sqs', embedded: 'stathmos' }
