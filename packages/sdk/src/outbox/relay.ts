@@ -193,9 +193,13 @@ export class Relay<Tx> {
     if (sent.length > 0) {
       const ours = await store.outbox.sent(leases, sent, this.#settings.keepSent)
       this.#countSent(sent, sent.length - ours)
+      // Going on with buckets that others have would send the same again and again.
+      if (ours < sent.length) this.#tenure.doubt()
     }
     if (failures.length > 0) {
       await store.outbox.failed(leases, failures)
+      // The store does not say whether it heard us.
+      if (sent.length === 0) this.#tenure.doubt()
       this.#retryAt = undefined
       this.#tellFailures(dispatched)
     }

@@ -49,6 +49,12 @@ export class Tenure {
     return this.#until - this.#clock.monotonic() >= ms
   }
 
+  /** The store knows of another owner: nothing is ours before it was asked. */
+  doubt(): void {
+    this.#until = Number.NEGATIVE_INFINITY
+    this.#renewAt = Number.NEGATIVE_INFINITY
+  }
+
   /** @returns whether the buckets are others than before */
   async renew(): Promise<boolean> {
     const askedAt = this.#clock.monotonic()
@@ -65,8 +71,7 @@ export class Tenure {
     const held = this.#leases.length > 0
     this.#leases = []
     this.#buckets = []
-    this.#until = Number.NEGATIVE_INFINITY
-    this.#renewAt = Number.NEGATIVE_INFINITY
+    this.doubt()
     if (held) await this.#outbox.unlease(this.#owner)
   }
 }

@@ -3,7 +3,6 @@ import type { Draft, RegisterFilter } from '../store/port.ts'
 import type { MemoryTransaction } from '../store/memory/memory-store.ts'
 import type { Surroundings } from '../surroundings.ts'
 import type { Attributes, Telemetry } from '../telemetry/telemetry.ts'
-import type { Clock, Timer } from '../time/clock.ts'
 import type { Capabilities, SendResult, Subscription, Transport } from '../transport/port.ts'
 import { SdkError } from '../errors.ts'
 import { silentLog } from '../log.ts'
@@ -12,53 +11,7 @@ import { seededRandom } from '../random.ts'
 import { memoryStore } from '../store/memory/memory-store.ts'
 import { silentTelemetry } from '../telemetry/telemetry.ts'
 import { Activity } from '../work/activity.ts'
-
-/** Turns of the microtask queue in which everything that waits for nothing but promises has come to its end. */
-const TURNS = 400
-
-/** Time that passes only when it is told to, timer by timer. */
-export class SteppedClock implements Clock {
-  #now: number
-  #timers: { readonly at: number; readonly fire: () => void }[] = []
-
-  constructor(now: number) {
-    this.#now = now
-  }
-
-  now(): number {
-    return this.#now
-  }
-
-  monotonic(): number {
-    return this.#now
-  }
-
-  after(delayMs: number, fire: () => void): Timer {
-    const timer = { at: this.#now + Math.max(delayMs, 0), fire }
-    this.#timers.push(timer)
-    return { cancel: () => void (this.#timers = this.#timers.filter((other) => other !== timer)) }
-  }
-
-  /** Timers that have not fired. */
-  get pending(): number {
-    return this.#timers.length
-  }
-
-  async advance(ms: number): Promise<void> {
-    const until = this.#now + ms
-    await settled()
-    for (;;) {
-      const next = this.#timers.filter(({ at }) => at <= until).toSorted((a, b) => a.at - b.at)[0]
-      if (next === undefined) break
-      this.#timers = this.#timers.filter((other) => other !== next)
-      this.#now = Math.max(this.#now, next.at)
-      next.fire()
-      await settled()
-    }
-    this.#now = until
-    await settled()
-  }
-}
+import { manualClock, type ManualClock } from './manual-clock.ts'
 
 /** An engine that notes what it gets, and answers what a test wants. */
 export class ScriptedTransport implements Transport {
@@ -129,9 +82,9 @@ export class CountingTelemetry {
   }
 }
 
-/** Everything around the sending side of one or several processes: a store in memory, a scripted engine, stepped time. */
+/** Everything around the sending side of one or several processes: a store in memory, a scripted engine, a clock that stands still. */
 export class OutboxWorld {
-  readonly clock: SteppedClock
+  readonly clock: ManualClock
   readonly store: ReturnType<typeof memoryStore>
   readonly transport = new ScriptedTransport()
   readonly telemetry = new CountingTelemetry()
@@ -140,7 +93,7 @@ export class OutboxWorld {
 
   /** @param now ISO time at the beginning */
   constructor(now = '2026-03-01T12:00:00Z') {
-    this.clock = new SteppedClock(Date.parse(now))
+    this.clock = manualClock(Date.parse(now))
     this.store = memoryStore({ clock: this.clock })
     this.#newId = uuidV7(this.clock, this.#random)
   }
@@ -161,7 +114,7 @@ export class OutboxWorld {
     }
   }
 
-  /** Commits messages, `ticket.submitted` of the given keys with ids from `1`, as if other processes had. */
+  /** Commits messages, `ticket.submitted` as if other processes had. */
   async commit(...drafts: Partial<Draft>[]): Promise<void> {
     await this.store.transaction(async (tx) => {
       await this.store.outbox.add(
@@ -199,9 +152,4 @@ export class OutboxWorld {
     const { entries } = await this.store.register.list(filter, 1000, null)
     return Object.fromEntries(entries.map(({ id, state }) => [id, state]))
   }
-}
-
-/** Everything that only waits for promises has run. */
-export async function settled(): Promise<void> {
-  for (let turn = 0; turn < TURNS; turn++) await Promise.resolve()
 }
