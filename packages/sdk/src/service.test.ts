@@ -105,3 +105,38 @@ test('a service that cannot start leaves nothing running, and can be started whe
   await app.start()
   await app.stop()
 })
+
+test('a service describes itself: what it handles, and what guarantee each handler has', () => {
+  const app = service('shop', { store: memoryStore({ clock: systemClock }), transport: engine().transport() })
+  app.on(Placed, { name: 'book' }, () => {}).effect(Invoice, { name: 'invoice' }, () => {})
+  app.answer(Price, () => ({ cents: 1 })).every('0 3 * * *', { name: 'nightly' }, Invoice, () => ({ id: 'all' }))
+  const description = app.describe()
+  expect(description).toMatchObject({
+    service: 'shop',
+    answers: ['price'],
+    schedules: [{ name: 'nightly', expression: '0 3 * * *', timeZone: 'UTC', contract: 'invoice.send' }],
+  })
+  expect(description.handlers.map(({ consumer, level, order }) => [consumer, level, order])).toEqual([
+    ['shop.book', 'exactly-once', 'per key'],
+    ['shop.invoice', 'at-least-once', 'per key'],
+  ])
+  expect(description.contracts.map(({ name }) => name).toSorted()).toEqual(['invoice.send', 'order.placed', 'price'])
+})
+
+test('other systems create messages over HTTP, once for each of their keys', async () => {
+  const app = service('shop', { store: memoryStore({ clock: systemClock }), transport: engine().transport() })
+  const { fetch } = app.http({ accept: [Placed] })
+  const post = (amount: number): Promise<Response> =>
+    fetch(
+      new Request('http://shop/messages/order.placed', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'idempotency-key': 'erp-4711' },
+        body: JSON.stringify({ id: 'o1', amount }),
+      }),
+    )
+  const [first, again] = [await post(1), await post(1)]
+  expect([first.status, again.status]).toEqual([202, 202])
+  expect(await first.json()).toMatchObject({ id: ((await again.json()) as { id: string }).id })
+  expect((await post(2)).status).toBe(422)
+  expect(await app.register.count({ direction: 'out' })).toBe(1)
+})

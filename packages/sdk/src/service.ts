@@ -10,6 +10,9 @@ import type { Clock } from './time/clock.ts'
 import type { Transport } from './transport/port.ts'
 import type { WireForm } from './wire/wire-form.ts'
 import { Declarations } from './declarations.ts'
+import { http, type HttpHandlers } from './http/http.ts'
+import type { IntakeOptions, IntakeService } from './http/intake.ts'
+import { guaranteeOf, type Guarantee } from './inbox/guarantee.ts'
 import { SdkError } from './errors.ts'
 import {
   declareBatch,
@@ -29,7 +32,7 @@ import type { Retention } from './outbox/cleaner.ts'
 import type { Sendable, SendOptions } from './outbox/outgoing.ts'
 import type { Scope } from './outbox/scope.ts'
 import { systemRandom } from './random.ts'
-import { SettingsDirectory, type MessageSettings } from './register/message-settings.ts'
+import { SettingsDirectory, type DescribedSettings, type MessageSettings } from './register/message-settings.ts'
 import type { Register } from './register/register.ts'
 import type { SendableContract, SendNowOptions, SentNow, SubmitOptions, Submitted } from './register/submission.ts'
 import type { AnswerOf } from './request/answer.ts'
@@ -63,6 +66,29 @@ export interface ServiceOptions<Tx> {
   readonly telemetry?: Telemetry
   readonly clock?: Clock
   readonly random?: Random
+}
+
+/** What a service is made of and what it promises, as data: to be printed, compared and reviewed. */
+export interface Description {
+  readonly service: string
+  readonly store: string
+  readonly transport: string
+  readonly form: string
+  readonly contracts: readonly {
+    readonly kind: string
+    readonly name: string
+    readonly version: number
+    readonly keyed: boolean
+  }[]
+  readonly handlers: readonly Guarantee[]
+  readonly answers: readonly string[]
+  readonly schedules: readonly {
+    readonly name: string
+    readonly expression: string
+    readonly timeZone: string
+    readonly contract: string
+  }[]
+  readonly settings: readonly DescribedSettings[]
 }
 
 export interface StopOptions {
@@ -225,6 +251,46 @@ export class Service<Tx> {
   ): this {
     this.#declarations.addSchedule({ expression, options, contract: contract as Sendable<never>, dataAt })
     return this
+  }
+
+  /**
+   * A way in for other systems: handlers for Node's own server and for frameworks that take a `Request`. What they post is
+   * stored once for each idempotency key.
+   */
+  http(options: IntakeOptions): HttpHandlers {
+    for (const contract of options.accept) this.#declarations.addContract(contract)
+    // Asked for at each call: a test may have put the service into other surroundings since.
+    const behind: IntakeService = {
+      log: this.#options.log ?? silentLog,
+      submit: (contract, data, submitOptions) => this.submit(contract, data as never, submitOptions),
+      createMessage: (contract, data) => this.createMessage(contract, data as never),
+      inspect: (id) => this.register.inspect(id),
+    }
+    return http(behind, options)
+  }
+
+  /** What the service is made of, and per handler the guarantee that it really has. */
+  describe(): Description {
+    const { outbox, surroundings } = this.runtime
+    const { store, transport } = surroundings
+    const ground = { service: this.name, store, transport, rememberedMs: outbox.rememberedMs }
+    const { contracts, handlers, answers, schedules } = this.#declarations
+    return {
+      service: this.name,
+      store: store.name,
+      transport: transport.name,
+      form: (this.#options.form ?? cloudEvents).name,
+      contracts: contracts.map(({ kind, name, version, keyed }) => ({ kind, name, version, keyed })),
+      handlers: handlers.map((declaration) => guaranteeOf(declaration, ground)),
+      answers: answers.map(({ contract }) => contract.name),
+      schedules: schedules.map(({ expression, options, contract }) => ({
+        name: options.name,
+        expression,
+        timeZone: options.tz ?? 'UTC',
+        contract: contract.name,
+      })),
+      settings: this.settings.describe(),
+    }
   }
 
   /* ------------------------------------------------------------ running */
