@@ -1,3 +1,4 @@
+import type { Kysely, Transaction } from 'kysely'
 import { beforeEach, describe, expect, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
 import { command } from '../contract/command.ts'
@@ -369,14 +370,7 @@ test('misuse does not compile', () => {
 })
 
 test('the root handle of a library whose types tell is refused by the compiler', () => {
-  interface Root {
-    readonly isTransaction: false | true
-    query(): void
-  }
-  interface Transaction extends Root {
-    readonly isTransaction: true
-  }
-  const misuse = (typed: Outbox<Transaction>, root: Root, tx: Transaction) => [
+  const misuse = (typed: Outbox<Transaction<unknown>>, root: Kysely<unknown>, tx: Transaction<unknown>) => [
     typed.in(tx),
     // @ts-expect-error a transaction is needed
     typed.in(root),

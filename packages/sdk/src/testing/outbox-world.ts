@@ -2,7 +2,7 @@ import type { Message } from '../message/message.ts'
 import type { Draft, RegisterFilter } from '../store/port.ts'
 import type { MemoryTransaction } from '../store/memory/memory-store.ts'
 import type { Surroundings } from '../surroundings.ts'
-import type { Attributes, Telemetry } from '../telemetry/telemetry.ts'
+import type { Telemetry } from '../telemetry/telemetry.ts'
 import type { Capabilities, SendResult, Subscription, Transport } from '../transport/port.ts'
 import { SdkError } from '../errors.ts'
 import { silentLog } from '../log.ts'
@@ -69,8 +69,7 @@ export class CountingTelemetry {
   readonly #gauges = new Map<string, () => Promise<readonly { readonly value: number }[]>>()
   readonly telemetry: Telemetry = {
     ...silentTelemetry,
-    count: (name: string, value: number, _: Attributes) =>
-      void this.counts.set(name, (this.counts.get(name) ?? 0) + value),
+    count: (name: string, value: number) => void this.counts.set(name, (this.counts.get(name) ?? 0) + value),
     gauge: (name, read) => {
       this.#gauges.set(name, read)
       return () => this.#gauges.delete(name)

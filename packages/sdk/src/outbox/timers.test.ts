@@ -1,0 +1,102 @@
+import { beforeEach, expect, test } from 'vitest'
+import { z } from 'zod'
+import { command } from '../contract/command.ts'
+import type { MemoryTransaction } from '../store/memory/memory-store.ts'
+import { METRIC } from '../telemetry/conventions.ts'
+import { OutboxWorld } from '../testing/outbox-world.ts'
+import { Outbox } from './outbox.ts'
+import { StoreTime } from './store-time.ts'
+
+const Close = command('ticket.close', z.object({ ticketId: z.string() }))
+
+let world: OutboxWorld
+let outbox: Outbox<MemoryTransaction>
+
+beforeEach(async () => {
+  world = new OutboxWorld()
+  outbox = new Outbox(world.process())
+  await outbox.start()
+})
+
+/** Sends later, by another part of the program than the timers'. */
+const later = (delay: `${number}${'ms' | 's' | 'd'}`, id: string, by = outbox): Promise<string> =>
+  world.store.transaction((tx) => by.in(tx).send(Close, { ticketId: 't' }, { delay, id, cancelKey: id }))
+
+test('a delayed message is sent when it is due, to the millisecond, and not before', async () => {
+  await later('5s', 'm1')
+  await world.clock.advance('4999ms')
+  expect(world.sent()).toEqual([])
+  await world.clock.advance('1ms')
+  expect(world.sent()).toEqual(['m1'])
+  expect(world.telemetry.counts.get(METRIC.timersFired)).toBe(1)
+})
+
+test('an earlier one shortens the sleep that a later one began', async () => {
+  await later('1d', 'm1')
+  await world.clock.advance('10s')
+  await later('20ms', 'm2')
+  await world.clock.advance('20ms')
+  expect(world.sent()).toEqual(['m2'])
+  await world.clock.advance('1d')
+  expect(world.sent()).toEqual(['m2', 'm1'])
+})
+
+test('one that another process set is found within a second of its time', async () => {
+  const other = new Outbox<MemoryTransaction>(world.process('other'), { relay: false })
+  await world.clock.advance('1m')
+  await later('100ms', 'm1', other)
+  await world.clock.advance('1100ms')
+  expect(world.sent()).toEqual(['m1'])
+})
+
+test('what was cancelled is never sent', async () => {
+  await later('1s', 'm1')
+  await world.store.transaction((tx) => outbox.in(tx).cancel('m1'))
+  await world.clock.advance('1d')
+  expect(world.sent()).toEqual([])
+})
+
+test('thousands that are due at once are all sent, in the order of their times', async () => {
+  await world.store.transaction((tx) =>
+    outbox
+      .in(tx)
+      .publishAll(
+        Array.from(
+          { length: 1200 },
+          (_, i) =>
+            [Close, { ticketId: 't' }, { id: `m${i}`, key: 'k', at: new Date(world.clock.now() + 1 + i) }] as const,
+        ),
+      ),
+  )
+  await world.clock.advance('5s')
+  expect(world.sent()).toEqual(Array.from({ length: 1200 }, (_, i) => `m${i}`))
+})
+
+test('a program that ends after each piece of work sends what is due', async () => {
+  await outbox.stop()
+  await later('1s', 'm1')
+  await world.clock.advance('2s')
+  expect(world.sent()).toEqual([])
+  await outbox.drain()
+  expect(world.sent()).toEqual(['m1'])
+})
+
+test('how late the timers are is told', async () => {
+  await outbox.stop()
+  await later('10s', 'm1')
+  const writer = new Outbox<MemoryTransaction>(world.process('writer'), { relay: false })
+  await writer.start()
+  expect(await world.telemetry.gauge(METRIC.timersOverdue)).toBe(0)
+  await world.clock.advance('40s')
+  expect(await world.telemetry.gauge(METRIC.timersOverdue)).toBe(30)
+})
+
+test("a machine's wrong clock moves nothing: the store's is what counts", async () => {
+  const store = { now: async () => world.clock.now() + 3_600_000 }
+  const time = new StoreTime(store, world.clock)
+  expect(time.now()).toBe(world.clock.now())
+  await time.refresh()
+  expect(time.now()).toBe(world.clock.now() + 3_600_000)
+  await world.clock.advance('1500ms')
+  expect(time.now()).toBe(world.clock.now() + 3_600_000)
+})
