@@ -49,18 +49,21 @@ async function persist<T>(work: () => Promise<T>): Promise<T> {
 export const racePromises: readonly StorePromise[] = [
   {
     name: 'the numbers of a key follow the order of the commits, without a gap, while transactions overlap and fail',
-    async run({ store }) {
+    async run({ store, firstOfKeyMayConflict }) {
       const committing: string[] = []
+      const run = firstOfKeyMayConflict === true ? persist : <T>(work: () => Promise<T>) => work()
       await many(MANY + 8, async (index) => {
         const fails = index % 6 === 5
-        const work = store.transaction(async (tx) => {
-          await dawdle(store, tx, (index * 3) % 4)
-          const [message] = await store.outbox.add(tx, [draftOf({ key: 'k' })])
-          await dawdle(store, tx, (index * 7) % 5)
-          if (fails) throw new Error('the user changed their mind')
-          // Whoever uses the same key waits since `add`: the end of the work is in the order of the commits.
-          committing.push(message!.id)
-        })
+        const work = run(() =>
+          store.transaction(async (tx) => {
+            await dawdle(store, tx, (index * 3) % 4)
+            const [message] = await store.outbox.add(tx, [draftOf({ key: 'k' })])
+            await dawdle(store, tx, (index * 7) % 5)
+            if (fails) throw new Error('the user changed their mind')
+            // Whoever uses the same key waits since `add`: the end of the work is in the order of the commits.
+            committing.push(message!.id)
+          }),
+        )
         await (fails ? assert.rejects(work, /changed their mind/) : work)
       })
       const due = (await store.outbox.due(ALL, 10_000)).map(({ message }) => message)

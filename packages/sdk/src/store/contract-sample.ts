@@ -9,6 +9,11 @@ export interface StoreSubject<Tx> {
   readonly pass: (ms: number) => Promise<void>
   /** The database's root handle, where there is one: it may look like a transaction, and is none. */
   readonly root?: unknown
+  /**
+   * Whether the database may want a transaction repeated whose messages are the first of a key, when another one that had
+   * the same key failed: InnoDB gives the place to all who wait for it at once, and then finds them waiting for each other.
+   */
+  readonly firstOfKeyMayConflict?: boolean
   /** A store whose tables were never made, where there are tables. Closed by who asks for it. */
   readonly unmigrated?: () => Promise<Store<Tx>>
   readonly close: () => Promise<void>

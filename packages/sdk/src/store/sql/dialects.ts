@@ -1,4 +1,5 @@
 import { SdkError } from '../../errors.ts'
+import { mysqlDialect } from './mysql-dialect.ts'
 import { postgresDialect } from './postgres-dialect.ts'
 import { sqliteDialect } from './sqlite-dialect.ts'
 import type { Dialect } from './dialect.ts'
@@ -7,6 +8,8 @@ import type { SqlDialectName } from './driver.ts'
 const DIALECTS: Readonly<Partial<Record<SqlDialectName, Dialect>>> = {
   postgres: postgresDialect,
   sqlite: sqliteDialect,
+  mysql: mysqlDialect,
+  mariadb: mysqlDialect,
 }
 
 /** @throws {SdkError} `invalid_declaration` */

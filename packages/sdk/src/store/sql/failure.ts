@@ -6,7 +6,7 @@ const UNREACHABLE = /^(ECONN|EPIPE|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|ETIME
 
 /** What clients only say in words when a connection is gone: `pg` has no code for it. */
 const UNREACHABLE_WORDS =
-  /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|The database connection is not open|database is not open)/
+  /(^| - )(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|The database connection is not open|database is not open)/
 
 /** How far wrappers of ORMs are opened. */
 const WRAPPERS_MAX = 6
@@ -44,10 +44,11 @@ function failureIn(error: unknown, dialect: Dialect, own: boolean): Failure {
       if (failure !== 'other') return failure
       if (own && UNREACHABLE.test(code)) return 'down'
     }
-    if (own && layer instanceof Error) {
-      if (UNREACHABLE_WORDS.test(layer.message)) return 'down'
+    if (own) {
+      const words = wordsOf(layer)
+      if (UNREACHABLE_WORDS.test(words)) return 'down'
       // SQLite has no code of its own for it.
-      if (/^no such (table|column): /.test(layer.message)) return 'missing-table'
+      if (/(^| - )no such (table|column): /.test(words)) return 'missing-table'
     }
     layer = inside(layer)
   }
@@ -55,13 +56,20 @@ function failureIn(error: unknown, dialect: Dialect, own: boolean): Failure {
 }
 
 function* codesOf(layer: object): Iterable<string> {
-  const { code, errno, errcode } = layer as { code?: unknown; errno?: unknown; errcode?: unknown }
-  for (const value of [code, errno, errcode])
+  const { code, errno, errcode, originalCode } = layer as Readonly<Record<string, unknown>>
+  for (const value of [code, errno, errcode, originalCode])
     if (typeof value === 'string' || typeof value === 'number') yield String(value)
+}
+
+/** Knex puts its statement before the client's words; Prisma has them beside its own. */
+function wordsOf(layer: object): string {
+  const { message, originalMessage } = layer as Readonly<Record<string, unknown>>
+  const words = originalMessage ?? message
+  return typeof words === 'string' ? words : ''
 }
 
 /** The next layer of a wrapped error: `cause` (Drizzle and others), `driverError` (TypeORM), `meta` (Prisma). */
 function inside(layer: object): unknown {
-  const { cause, driverError, originalError, meta } = layer as Readonly<Record<string, unknown>>
-  return cause ?? driverError ?? originalError ?? meta
+  const { cause, driverError, originalError, meta, driverAdapterError } = layer as Readonly<Record<string, unknown>>
+  return cause ?? driverError ?? originalError ?? meta ?? driverAdapterError
 }

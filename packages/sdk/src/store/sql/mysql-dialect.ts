@@ -1,0 +1,123 @@
+import { likePattern } from './postgres-dialect.ts'
+import { raw, sql } from './fragment.ts'
+import type { Cell, Dialect, Failure } from './dialect.ts'
+import type { ColumnType, Table } from './schema.ts'
+
+/**
+ * Texts compare byte by byte, spaces at the end included. Each of the two reads its own name of it, the other takes it for
+ * a comment; both understand all else that is written here, so that nobody has to say which one it is.
+ */
+const COLLATION = 'collate /*M!100600 utf8mb4_nopad_bin */ /*!80017 utf8mb4_0900_bin */'
+
+const TEXT_CHARS: Readonly<Partial<Record<ColumnType, number>>> = { word: 20, name: 200, id: 210, key: 200 }
+
+const TYPES: Readonly<Record<ColumnType, string>> = {
+  auto: 'bigint auto_increment',
+  word: `varchar(${TEXT_CHARS.word})`,
+  name: `varchar(${TEXT_CHARS.name})`,
+  id: `varchar(${TEXT_CHARS.id})`,
+  key: `varchar(${TEXT_CHARS.key})`,
+  text: 'longtext',
+  bytes: 'longblob',
+  integer: 'int',
+  count: 'bigint',
+  time: 'bigint',
+  real: 'double',
+}
+
+const CELLS: Readonly<Record<Cell, string>> = {
+  text: `longtext character set utf8mb4 ${COLLATION}`,
+  small: 'int',
+  integer: 'bigint',
+}
+
+/** What InnoDB takes as a key, in characters of four bytes. */
+const KEY_CHARS_MAX = 768
+
+/**
+ * MySQL from 8.0.17 and MariaDB from 10.6, at READ COMMITTED. No `get_lock`, which belongs to the session and not to the
+ * transaction; no `returning`, which MySQL does not have.
+ */
+export const mysqlDialect: Dialect = {
+  placeholder: () => '?',
+  now: "(timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) div 1000)",
+  rows(json, alias, columns) {
+    const cells = Object.entries(columns).map(([name, cell]) => `${name} ${CELLS[cell]} path '$.${name}'`)
+    return sql`json_table(${json}, '$[*]' columns (${raw(cells.join(', '))})) as ${raw(alias)}`
+  },
+  forUpdate: ' for update',
+  forUpdateOfFree: ' for update skip locked',
+  returning: false,
+  // Of all that `ignore` lets pass only the duplicate can happen: lengths and kinds of values were looked at before.
+  insertNew: (into, columns, select) => sql`insert ignore into ${raw(`${into} (${columns.join(', ')})`)} ${select}`,
+  changed: 'row_count()',
+  upsert(into, columns, select, _key, set) {
+    const changes = set({ old: (column) => `${into}.${column}`, new: (column) => `values(${column})` })
+    const assignments = Object.entries(changes).map(([column, value]) => `${column} = ${value}`)
+    return sql`insert into ${raw(`${into} (${columns.join(', ')})`)} ${select}
+      on duplicate key update ${raw(assignments.join(', '))}`
+  },
+  deleteSome: (from, _key, where, order, limit) =>
+    sql`delete from ${raw(from)} where ${where} order by ${raw(order)} limit ${limit}`,
+  matches: (column, pattern) => sql`${column} like ${likePattern(pattern)} escape '!'`,
+  createTable(name, table, indexes) {
+    const columns = Object.entries(table.columns).map(([column, type]) => {
+      const bare = type.replace('?', '') as ColumnType
+      return `${column} ${TYPES[bare]}${type.endsWith('?') ? '' : ' not null'}`
+    })
+    const keys = [
+      ...primary(table),
+      ...table.unique.map((key) => `unique key (${key.join(', ')})`),
+      ...indexes.map((index) => `key ${index.name} (${index.columns.join(', ')})`),
+    ]
+    const rest = `engine = innodb row_format = dynamic character set utf8mb4 ${COLLATION}`
+    return [`create table if not exists ${name} (${[...columns, ...keys].join(', ')}) ${rest}`]
+  },
+  // What makes tables ends the transaction, and waits for others that make the same.
+  migrationLock: null,
+  failureOf,
+}
+
+/** The identity of a row. One that is too long for a key is held by its digest, and found by the end of it. */
+function primary(table: Table): string[] {
+  const auto = Object.keys(table.columns).find((column) => table.columns[column] === 'auto')
+  const chars = (columns: readonly string[]): number =>
+    columns.reduce((sum, column) => sum + (TEXT_CHARS[table.columns[column] as ColumnType] ?? 0), 0)
+  const counted = auto === undefined || table.primary[0] === auto ? [] : [`unique key (${auto})`]
+  if (chars(table.primary) <= KEY_CHARS_MAX) return [`primary key (${table.primary.join(', ')})`, ...counted]
+  const digest = `unhex(sha2(concat_ws(char(0), ${table.primary.join(', ')}), 256))`
+  return [
+    `identity binary(32) generated always as (${digest}) stored`,
+    'unique key (identity)',
+    `key (${table.primary.slice(1).toReversed().join(', ')})`,
+    ...counted,
+  ]
+}
+
+const CONFLICTS: ReadonlySet<string> = new Set([
+  'ER_LOCK_DEADLOCK',
+  '1213',
+  'ER_LOCK_WAIT_TIMEOUT',
+  '1205',
+  '1020',
+  '3572',
+])
+const MISSING: ReadonlySet<string> = new Set([
+  'ER_NO_SUCH_TABLE',
+  '1146',
+  'ER_BAD_FIELD_ERROR',
+  '1054',
+  'ER_BAD_DB_ERROR',
+  '1049',
+])
+/** Too many connections, a server that stops, kills the connection, only takes readers, or has no space. */
+const DOWN: ReadonlySet<string> = new Set(['1040', '1053', '1927', '1290', '1792', '1836', '1021', '1114', '4031'])
+
+/** By number, or by the name that clients give it. */
+function failureOf(code: string): Failure {
+  if (CONFLICTS.has(code)) return 'conflict'
+  if (MISSING.has(code)) return 'missing-table'
+  if (code === 'ER_DUP_ENTRY' || code === '1062') return 'duplicate'
+  if (DOWN.has(code) || code === 'PROTOCOL_CONNECTION_LOST') return 'down'
+  return 'other'
+}

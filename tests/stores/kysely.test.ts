@@ -1,0 +1,81 @@
+import {
+  CamelCasePlugin,
+  Kysely,
+  MysqlDialect,
+  PostgresDialect,
+  SqliteDialect,
+  sql,
+  type Dialect,
+  type Transaction,
+} from 'kysely'
+import { createPool } from 'mysql2'
+import { Pool } from 'pg'
+import { describe, expect, test } from 'vitest'
+import { fromKysely } from '@stathmos/sdk/stores/kysely'
+import { draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
+import { CONNECTIONS, sqliteFile, storesOver, type Opened, type Subject } from './over.ts'
+
+interface Tables {
+  readonly ticket: { readonly id: string }
+}
+
+function opened(dialect: Dialect): Promise<Opened<Transaction<Tables>>> {
+  // Applications have columns renamed; the store's must not be.
+  const db = new Kysely<Tables>({ dialect, plugins: [new CamelCasePlugin()] })
+  return Promise.resolve({
+    root: db,
+    store: (options) => fromKysely(db, options),
+    run: (text) => sql.raw(text).execute(db),
+    end: () => db.destroy(),
+  })
+}
+
+function more(subject: () => Promise<Subject<Transaction<Tables>>>): void {
+  test('a transaction that the application began adds messages', async () => {
+    const { store, root, close } = await subject()
+    await (root as Kysely<Tables>).transaction().execute(async (trx) => {
+      expect(store.isTransaction(trx)).toBe(true)
+      expect(store.isTransaction(trx.withSchema('other'))).toBe(true)
+      await store.outbox.add(trx, [draftOf({ id: 'a', key: 'k' })])
+    })
+    expect(await dueIds(store)).toEqual(['a'])
+    await close()
+  })
+
+  test('a transaction of another database is none of the store', async () => {
+    const [one, other] = [await subject(), await subject()]
+    await one.store.transaction((tx) => Promise.resolve(expect(other.store.isTransaction(tx)).toBe(false)))
+    await one.close()
+    await other.close()
+  })
+
+  test('messages are refused when the transaction is over', async () => {
+    const { store, close } = await subject()
+    const over = await store.transaction((tx) => Promise.resolve({ tx }))
+    await expect(store.outbox.add(over.tx, [draftOf()])).rejects.toMatchObject({ code: 'transaction_over' })
+    await close()
+  })
+}
+
+describe('a store over Kysely', () => {
+  test('the root handle does not compile as a transaction', () => {
+    const misuse = (db: Kysely<Tables>): unknown => {
+      const store = fromKysely(db)
+      // @ts-expect-error: a transaction is asked for.
+      return store.outbox.add(db, [])
+    }
+    expect(misuse).toBeTypeOf('function')
+  })
+
+  storesOver('SQLite', (file) => opened(new SqliteDialect({ database: sqliteFile(file) })), more)
+  storesOver(
+    'PostgreSQL',
+    (connectionString) => opened(new PostgresDialect({ pool: new Pool({ connectionString, max: CONNECTIONS }) })),
+    more,
+  )
+  storesOver(
+    'MariaDB',
+    (uri) => opened(new MysqlDialect({ pool: createPool({ uri, connectionLimit: CONNECTIONS }) })),
+    more,
+  )
+})

@@ -1,0 +1,82 @@
+import { createPool, type Connection, type Pool, type PoolConnection } from 'mysql2/promise'
+import { describe, expect, test } from 'vitest'
+import { mysql } from '@stathmos/sdk/stores/mysql'
+import { draftOf, dueIds, messageOf } from '../../packages/sdk/src/store/contract-sample.ts'
+import { CONNECTIONS, storesOver } from './over.ts'
+
+describe('a store over mysql2', () => {
+  storesOver(
+    'MariaDB',
+    (uri) => {
+      const pool = createPool({ uri, connectionLimit: CONNECTIONS })
+      return Promise.resolve({
+        root: pool,
+        store: (options) => mysql(pool, options),
+        run: (text) => pool.query(text),
+        end: () => pool.end(),
+      })
+    },
+    (subject) => {
+      test('a transaction that the application began adds messages', async () => {
+        const { store, root, close } = await subject()
+        const connection: PoolConnection = await (root as Pool).getConnection()
+        await connection.beginTransaction()
+        expect(store.isTransaction(connection)).toBe(true)
+        await store.outbox.add(connection, [draftOf({ id: 'a', key: 'k' })])
+        await connection.commit()
+        connection.release()
+        expect(await dueIds(store)).toEqual(['a'])
+        await close()
+      })
+
+      test('messages are refused when the transaction of a handler is over', async () => {
+        const { store, close } = await subject()
+        const over = await store.transaction((tx) => Promise.resolve({ tx }))
+        await expect(store.outbox.add(over.tx, [draftOf()])).rejects.toMatchObject({ code: 'transaction_over' })
+        await close()
+      })
+
+      test('names that differ in case, accents or spaces at their end are different', async () => {
+        const { store, close } = await subject()
+        const messages = ['k', 'K', 'k ', 'ķ'].map((key) => messageOf({ id: `id ${key}`, key, keySeq: 1 }))
+        const verdicts = await store.transaction((tx) => store.inbox.begin(tx, 'c', messages, true))
+        expect(verdicts.map(({ kind, order }) => [kind, order])).toEqual(messages.map(() => ['new', 'next']))
+        const numbers = await store.transaction((tx) =>
+          store.outbox.add(
+            tx,
+            messages.map(({ key }) => draftOf({ key })),
+          ),
+        )
+        expect(numbers.map(({ keySeq }) => keySeq)).toEqual([1, 1, 1, 1])
+        await close()
+      })
+
+      test('the longest names and keys of four bytes a character are kept whole', async () => {
+        const { store, close } = await subject()
+        const long = (tail: string): string => '𝄞'.repeat(99) + tail.repeat(2)
+        const fields = { type: long('t'), source: long('s'), key: long('k') }
+        const messages = [messageOf({ ...fields, id: long('i'), keySeq: 1 }), messageOf({ ...fields, keySeq: 2 })]
+        for (const message of messages) {
+          const [verdict] = await store.transaction((tx) => store.inbox.begin(tx, long('c'), [message], true))
+          expect(verdict).toMatchObject({ kind: 'new', order: 'next' })
+        }
+        const added = await store.transaction((tx) =>
+          store.outbox.add(tx, [draftOf({ ...fields, id: long('o'), body: new Uint8Array(0) })]),
+        )
+        expect(await dueIds(store)).toEqual([long('o')])
+        expect(added[0]).toMatchObject({ ...fields, keySeq: 1 })
+        await close()
+      })
+    },
+  )
+
+  test('a pool does not compile as a transaction', () => {
+    const misuse = (pool: Pool): unknown => {
+      const store = mysql(pool)
+      // @ts-expect-error: a connection is asked for.
+      return store.outbox.add(pool, [])
+    }
+    const use = (pool: Pool, connection: Connection): unknown => mysql(pool).outbox.add(connection, [])
+    expect([misuse, use]).toHaveLength(2)
+  })
+})

@@ -1,0 +1,117 @@
+// The store's contract over somebody's library, on a database of its own for every promise.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, test } from 'vitest'
+import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/contract.ts'
+import type { SqlStoreOptions } from '../../packages/sdk/src/store/sql/sql-store.ts'
+import type { Store } from '../../packages/sdk/src/store/port.ts'
+import { noMariadb, startMariadb } from '../peers/mariadb.ts'
+import { noPostgres, startPostgres } from '../peers/postgres.ts'
+import { betterSqlite, noBetterSqlite } from '../peers/sqlite.ts'
+
+export type DatabaseName = 'SQLite' | 'PostgreSQL' | 'MariaDB'
+
+/** A library that is connected to a database. */
+export interface Opened<Tx> {
+  /** What the application has in hand outside of transactions. */
+  readonly root: unknown
+  store(options: SqlStoreOptions): Store<Tx>
+  /** Runs a statement outside of transactions. */
+  run(text: string): Promise<unknown>
+  end(): Promise<unknown>
+}
+
+/** A store under test, and statements beside it. */
+export interface Subject<Tx> extends StoreSubject<Tx> {
+  run(text: string): Promise<unknown>
+}
+
+interface Server {
+  readonly url: string
+  stop(): Promise<unknown>
+}
+
+interface Place {
+  /** Why it cannot be had here. */
+  readonly missing: string | null
+  start(): Promise<Server>
+  /** The database's own time, as the store asks for it. */
+  readonly time: string
+}
+
+const places: Readonly<Record<DatabaseName, Place>> = {
+  SQLite: {
+    missing: noBetterSqlite,
+    start: () => Promise.resolve({ url: '', stop: () => Promise.resolve() }),
+    time: "cast(round((julianday('now') - 2440587.5) * 86400000) as integer)",
+  },
+  PostgreSQL: {
+    missing: noPostgres,
+    start: startPostgres,
+    time: '(extract(epoch from statement_timestamp()) * 1000)::bigint',
+  },
+  MariaDB: {
+    missing: noMariadb,
+    start: startMariadb,
+    time: "(timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) div 1000)",
+  },
+}
+
+/** More transactions than this wait for a connection. */
+export const CONNECTIONS = 12
+
+let prefixes = 0
+
+/**
+ * Declares the tests of the contract, and further ones about the same library.
+ *
+ * @param open connects the library: to a server's address, or a file of SQLite
+ */
+export function storesOver<Tx>(
+  name: DatabaseName,
+  open: (address: string) => Promise<Opened<Tx>>,
+  more: (subject: () => Promise<Subject<Tx>>) => void = () => {},
+): void {
+  const { missing, start, time } = places[name]
+  describe.skipIf(missing !== null)(`on ${name}${missing === null ? '' : `: ${missing}`}`, () => {
+    let server: Server
+    beforeAll(async () => {
+      server = await start()
+    })
+    afterAll(() => server.stop())
+
+    const subject = async (): Promise<Subject<Tx>> => {
+      const directory = mkdtempSync(join(tmpdir(), 'stathmos-store-'))
+      const opened = await open(name === 'SQLite' ? join(directory, 'app.db') : server.url)
+      const prefix = `t${++prefixes}_`
+      await opened.run(`create table ${prefix}moved (ms bigint)`)
+      await opened.run(`insert into ${prefix}moved values (0)`)
+      const timeSql = `(${time} + (select ms from ${prefix}moved))`
+      const store = opened.store({ prefix, timeSql })
+      await store.migrate()
+      return {
+        store,
+        root: opened.root,
+        firstOfKeyMayConflict: name === 'MariaDB',
+        run: (text) => opened.run(text),
+        pass: async (ms) => void (await opened.run(`update ${prefix}moved set ms = ms + ${ms}`)),
+        unmigrated: () => Promise.resolve(opened.store({ prefix: `${prefix}not_` })),
+        async close() {
+          await store.close()
+          await opened.end()
+          rmSync(directory, { recursive: true })
+        },
+      }
+    }
+    test.for(storeContract({ open: subject, concurrent: true }))('$name', ({ run }) => run())
+    more(subject)
+  })
+}
+
+/** A connection to a file, as most libraries want it. */
+export function sqliteFile(file: string): NonNullable<ReturnType<NonNullable<typeof betterSqlite>>> {
+  const db = betterSqlite!(file)
+  db.pragma('journal_mode = wal')
+  return db
+}
