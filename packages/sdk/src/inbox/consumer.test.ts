@@ -297,6 +297,19 @@ describe('what cannot be handled is kept with its reason', () => {
     expect((await world.received({ id: 'a1' }))[0]).toMatchObject({ reason, attempts: 0 })
   })
 
+  test('behind the earlier ones of its key that came with it', async () => {
+    const process = await world.process()
+    const consumer = await process.consume(on(write))
+    await consumer.stop()
+    await world.send('a', 1)
+    await world.sendMessage(world.message('a', 2, { version: 9 }))
+    await world.send('a', 3)
+    await process.consume(on(write, { concurrency: 1 }))
+    await world.settle()
+    expect(written('a')).toEqual([1])
+    expect(await world.states()).toEqual({ a1: 'done', a2: 'parked', a3: 'waiting' })
+  })
+
   test('bytes that are no message keep their bytes, and are the same when they come again', async () => {
     const process = await world.process()
     await process.consume(on(write))
