@@ -68,6 +68,20 @@ program
     await repair(directory, options)
   })
 
+program
+  .command('app')
+  .description(
+    'look after the messages of a service that uses the SDK: outbox, dead letters, register (`stathmos app --help`)',
+  )
+  .helpOption(false)
+  .allowUnknownOption()
+  .allowExcessArguments()
+  .action(async () => {
+    const { app } = await import('./app.ts')
+    // As it was written: what the options mean is the SDK's affair.
+    await app(process.argv.slice(3))
+  })
+
 // Whoever read our output may have left (`stathmos config | head`); a broker goes on without a reader.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
