@@ -37,9 +37,11 @@ export class Outbox<Tx> {
     this.#surroundings = surroundings
     this.time = new StoreTime(surroundings.store, surroundings.clock)
     this.#factory = new OutgoingFactory(surroundings as Surroundings<never>, this.time)
-    this.#relay =
-      options.relay === false ? null : new Relay(surroundings, relaySettings(options.relay ?? {}), this.time)
-    this.#timers = new Timers(surroundings, this.time, () => this.committed({ messages: 1, dueAt: null }))
+    const settings = relaySettings(options.relay === false ? {} : options.relay)
+    this.#relay = options.relay === false ? null : new Relay(surroundings, settings, this.time)
+    this.#timers = new Timers(surroundings, this.time, settings.pollMs, () =>
+      this.committed({ messages: 1, dueAt: null }),
+    )
     this.#cleaner = new Cleaner(surroundings, this.time, options.retention)
   }
 

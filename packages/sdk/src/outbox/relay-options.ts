@@ -12,7 +12,7 @@ export interface RelayOptions {
   readonly lease?: Duration
   /** How long the engine may take for a batch; less than a third of the lease. Default 4s. */
   readonly timeout?: Duration
-  /** The longest pause between two looks when nothing says that there is something. Default 1s. */
+  /** The longest pause between two looks for messages and timers, when nothing says that there is something. Default 1s. */
   readonly poll?: Duration
   /** For messages that the engine did not take; failures of the connection do not count. */
   readonly retry?: RetryOptions

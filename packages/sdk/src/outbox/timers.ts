@@ -5,23 +5,25 @@ import { Pump } from '../work/pump.ts'
 
 /** Timers that are fired in one transaction. */
 const FIRE_MAX = 500
-/** The longest sleep: other processes set timers without telling. */
-const SLEEP_MS_MAX = 1_000
-
 /** Moves messages whose time has come into the outbox. Any number of processes do it at once. */
 export class Timers<Tx> {
   readonly #surroundings: Surroundings<Tx>
   readonly #time: StoreTime
+  readonly #pollMs: number
   readonly #fired: () => void
   readonly #pump: Pump
   /** What the pump sleeps until, in the store's time. */
   #awakeAt = Number.POSITIVE_INFINITY
 
-  /** @param fired is called after messages came into the outbox */
-  constructor(surroundings: Surroundings<Tx>, time: StoreTime, fired: () => void) {
+  /**
+   * @param pollMs the longest sleep: other processes set timers without telling
+   * @param fired is called after messages came into the outbox
+   */
+  constructor(surroundings: Surroundings<Tx>, time: StoreTime, pollMs: number, fired: () => void) {
     const { clock, activity, log } = surroundings
     this.#surroundings = surroundings
     this.#time = time
+    this.#pollMs = pollMs
     this.#fired = fired
     this.#pump = new Pump({ name: 'timers', clock, activity, log, turn: () => this.#turn() })
   }
@@ -58,7 +60,7 @@ export class Timers<Tx> {
     const dueAt = await store.timers.nextDue()
     if (dueAt !== null && dueAt <= this.#time.now() && (await this.#fire()) > 0) return 0
     // The store's clock may be a little behind what we think it is: then nothing was fired, and we look again.
-    const sleepMs = dueAt === null ? SLEEP_MS_MAX : Math.min(Math.max(dueAt - this.#time.now(), 1), SLEEP_MS_MAX)
+    const sleepMs = dueAt === null ? this.#pollMs : Math.min(Math.max(dueAt - this.#time.now(), 1), this.#pollMs)
     this.#awakeAt = this.#time.now() + sleepMs
     return sleepMs
   }
