@@ -1,8 +1,9 @@
 import { Pool } from 'pg'
 import postgresJs from 'postgres'
-import { afterAll, beforeAll, describe, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { postgres } from '@stathmos/sdk/stores/postgres'
 import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/contract.ts'
+import { draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
 import { noPostgres, startPostgres, type PostgresServer } from '../peers/postgres.ts'
 import type { Store } from '../../packages/sdk/src/store/port.ts'
 
@@ -54,7 +55,7 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
         () => pool.end(),
       )
     }
-    for (const { name, run } of storeContract({ open, concurrent: true })) test(name, run)
+    test.each(storeContract({ open, concurrent: true }))('$name', ({ run }) => run())
   })
 
   describe('over postgres.js', () => {
@@ -67,6 +68,141 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
         () => sql.end({ timeout: 1 }),
       )
     }
-    for (const { name, run } of storeContract({ open, concurrent: true })) test(name, run)
+    test.each(storeContract({ open, concurrent: true }))('$name', ({ run }) => run())
+  })
+
+  describe('transactions, failures and notifications', () => {
+    const open = async () => {
+      const pool = new Pool({ connectionString: server.url, max: CONNECTIONS })
+      const schema = `s${++schemas}`
+      const store = postgres(pool, { schema })
+      await store.migrate()
+      const close = async (): Promise<void> => {
+        await store.close()
+        await pool.end()
+      }
+      return { pool, store, schema, close }
+    }
+
+    test("a client of the pool is a transaction between the user's begin and commit, and not after", async () => {
+      const { pool, store, close } = await open()
+      const client = await pool.connect()
+      expect(store.isTransaction(client)).toBe(false)
+      await client.query('begin')
+      expect(store.isTransaction(client)).toBe(true)
+      await store.outbox.add(client, [draftOf({ id: 'a' })])
+      await client.query('commit')
+      expect(store.isTransaction(client)).toBe(false)
+      await expect(store.outbox.add(client, [draftOf()])).rejects.toMatchObject({ code: 'transaction_over' })
+      client.release()
+      expect(await dueIds(store)).toEqual(['a'])
+      await close()
+    })
+
+    test('an id that another transaction adds first leaves no gap in the numbers of its key', async () => {
+      const { pool, store, close } = await open()
+      const [first, second] = [await pool.connect(), await pool.connect()]
+      await first.query('begin')
+      await second.query('begin')
+      await store.outbox.add(first, [draftOf({ id: 'same', key: 'k' })])
+      const waiting = store.outbox.add(second, [
+        draftOf({ id: 'b', key: 'other' }),
+        draftOf({ id: 'same', key: 'k' }),
+        draftOf({ id: 'c', key: 'k' }),
+      ])
+      await first.query('commit')
+      expect((await waiting).map(({ id, keySeq }) => [id, keySeq])).toEqual([
+        ['b', 1],
+        ['same', 1],
+        ['c', 2],
+      ])
+      await second.query('commit')
+      for (const client of [first, second]) client.release()
+      await close()
+    })
+
+    test('a deadlock is a conflict that may be run again', async () => {
+      const { store, close } = await open()
+      const keys = ['a', 'b']
+      const met = [0, 1].map((): { met: Promise<void>; meet: () => void } => {
+        let meet = (): void => {}
+        return { met: new Promise<void>((resolve) => (meet = resolve)), meet: () => meet() }
+      })
+      const outcomes = await Promise.allSettled(
+        [0, 1].map((index) =>
+          store.transaction(async (tx) => {
+            await store.outbox.add(tx, [draftOf({ key: keys[index]! })])
+            met[index]!.meet()
+            await met[1 - index]!.met
+            await store.outbox.add(tx, [draftOf({ key: keys[1 - index]! })])
+          }),
+        ),
+      )
+      const failed = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []))
+      expect(failed).toMatchObject([{ code: 'conflict', retryable: true }])
+      await close()
+    })
+
+    test('a connection that is lost is a store that is down, and the next one works', async () => {
+      const { pool, store, close } = await open()
+      pool.on('error', () => {})
+      const work = store.transaction(async (tx) => {
+        tx.on('error', () => {})
+        const { rows } = await tx.query<{ pid: number }>('select pg_backend_pid() as pid')
+        await pool.query('select pg_terminate_backend($1)', [rows[0]!.pid])
+        await store.outbox.add(tx, [draftOf()])
+      })
+      await expect(work).rejects.toMatchObject({ code: 'store_down', retryable: true })
+      expect(await dueIds(store)).toEqual([])
+      await close()
+    })
+
+    test("a connection that is lost during the user's own statement is not the user's fault", async () => {
+      const { pool, store, close } = await open()
+      pool.on('error', () => {})
+      const work = store.transaction(async (tx) => {
+        tx.on('error', () => {})
+        await tx.query('select pg_terminate_backend(pg_backend_pid())')
+      })
+      await expect(work).rejects.toMatchObject({ code: 'store_down', retryable: true })
+      await close()
+    })
+
+    test('nobody at the other end is a store that is down', async () => {
+      const pool = new Pool({ host: '127.0.0.1', port: 1 })
+      const store = postgres(pool)
+      await expect(store.now()).rejects.toMatchObject({ code: 'store_down', retryable: true })
+      await expect(store.transaction(() => Promise.resolve())).rejects.toMatchObject({ code: 'store_down' })
+      await pool.end()
+    })
+
+    test('watchers hear of what another process notifies, and again after their connection was lost', async () => {
+      const { pool, store, schema, close } = await open()
+      pool.on('error', () => {})
+      const other = new Pool({ connectionString: server.url, max: 2 })
+      const notifier = postgres(other, { schema })
+      let heard = (): void => {}
+      const next = (): Promise<void> => new Promise((resolve) => (heard = resolve))
+      const listening = next()
+      const end = store.watch(() => heard())
+      await listening
+      const notified = next()
+      await notifier.notify()
+      await notified
+      const again = next()
+      await other.query(`select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen %${schema}.%'`)
+      await again
+      end()
+      await notifier.close()
+      await other.end()
+      await close()
+    })
+
+    test('a user error passes through a transaction as it is, also one that looks like a lost connection', async () => {
+      const { store, close } = await open()
+      const fault = Object.assign(new Error('the service of somebody else'), { code: 'ECONNREFUSED' })
+      await expect(store.transaction(() => Promise.reject(fault))).rejects.toBe(fault)
+      await close()
+    })
   })
 })

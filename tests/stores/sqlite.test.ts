@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import type { Database } from 'better-sqlite3'
 import { sqlite, type SqliteHandle } from '@stathmos/sdk/stores/sqlite'
 import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/contract.ts'
 import { ALL, draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
@@ -42,18 +43,15 @@ async function subject<Db extends Connection>(open: OpenSqlite<Db>, two: boolean
 describe.skipIf(betterSqlite === null)(`better-sqlite3${noBetterSqlite === null ? '' : `: ${noBetterSqlite}`}`, () => {
   const open = betterSqlite!
   describe('with one connection', () => {
-    const suite = { open: () => subject(open, false), concurrent: true }
-    for (const { name, run } of storeContract(suite)) test(name, run)
+    test.each(storeContract({ open: () => subject(open, false), concurrent: true }))('$name', ({ run }) => run())
   })
   describe('with a connection of its own', () => {
-    const suite = { open: () => subject(open, true), concurrent: true }
-    for (const { name, run } of storeContract(suite)) test(name, run)
+    test.each(storeContract({ open: () => subject(open, true), concurrent: true }))('$name', ({ run }) => run())
   })
 })
 
 describe.skipIf(nodeSqlite === null)(`node:sqlite${noNodeSqlite === null ? '' : `: ${noNodeSqlite}`}`, () => {
-  const suite = { open: () => subject(nodeSqlite!, true), concurrent: true }
-  for (const { name, run } of storeContract(suite)) test(name, run)
+  test.each(storeContract({ open: () => subject(nodeSqlite!, true), concurrent: true }))('$name', ({ run }) => run())
 })
 
 describe.skipIf(betterSqlite === null)('transactions on one connection of SQLite', () => {
@@ -95,7 +93,7 @@ describe.skipIf(betterSqlite === null)('transactions on one connection of SQLite
 
   test('a synchronous transaction that ended before what it did not wait for is found out', async () => {
     const { store, root, close } = await subject(open, true)
-    const db = root as import('better-sqlite3').Database
+    const db = root as Database
     let added: Promise<unknown> | undefined
     db.transaction(() => {
       added = store.outbox.add(db, [draftOf({ key: 'k' })])
@@ -107,7 +105,7 @@ describe.skipIf(betterSqlite === null)('transactions on one connection of SQLite
 
   test("a user's own transaction on their connection adds messages when everything is awaited", async () => {
     const { store, root, close } = await subject(open, true)
-    const db = root as import('better-sqlite3').Database
+    const db = root as Database
     db.exec('begin immediate')
     expect(store.isTransaction(db)).toBe(true)
     const [message] = await store.outbox.add(db, [draftOf({ key: 'k' })])
@@ -119,7 +117,7 @@ describe.skipIf(betterSqlite === null)('transactions on one connection of SQLite
 
   test('a lock of another connection is waited for without blocking the process', async () => {
     const { store, root, close } = await subject(open, true)
-    const db = root as import('better-sqlite3').Database
+    const db = root as Database
     db.exec('begin immediate')
     const waiting = store.transaction((tx) => store.outbox.add(tx, [draftOf({ id: 'a' })]))
     // If the wait blocked, this would never be reached in time to give the lock back.
@@ -132,7 +130,7 @@ describe.skipIf(betterSqlite === null)('transactions on one connection of SQLite
 
   test("what is committed on another connection is noticed, what the store's own commits is not", async () => {
     const { store, root, close } = await subject(open, true)
-    const db = root as import('better-sqlite3').Database
+    const db = root as Database
     const noticed = new Promise<void>((resolve) => store.watch(resolve))
     db.exec('create table theirs (n)')
     await noticed

@@ -51,12 +51,22 @@ export class Database<Tx> {
     return this.driver.bind(tx)
   }
 
-  /** Runs user code in a transaction. */
+  /** Runs user code in a transaction. What it throws is told apart from what begin and commit throw. */
   async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    let thrown: { readonly error: unknown } | null = null
+    const watched = async (tx: Tx): Promise<T> => {
+      try {
+        return await work(tx)
+      } catch (error) {
+        thrown = { error }
+        throw error
+      }
+    }
     try {
-      return await this.driver.transaction(work)
+      return await this.driver.transaction(watched)
     } catch (error) {
-      throw translated(error, this.dialect, false)
+      const users = thrown as { readonly error: unknown } | null
+      throw translated(error, this.dialect, users === null || users.error !== error)
     }
   }
 
@@ -77,6 +87,11 @@ export class Database<Tx> {
   /** Deletes rows of a table. @returns how many */
   delete(session: SqlSession | null, table: string, where: Fragment): Promise<number> {
     return this.#change(session, table, where, sql`delete from ${raw(table)} where ${where}`)
+  }
+
+  /** Whether a column of whole numbers is one of these. */
+  among(column: string, numbers: readonly number[]): Fragment {
+    return this.dialect.among?.(column, numbers) ?? raw(`${column} in (${numbers.join(', ')})`)
   }
 
   /** Deletes at most so many rows of a table, by a key, the first in an order. @returns how many */

@@ -52,6 +52,8 @@ export interface Dialect {
   ): Fragment
   /** `delete` of at most so many rows, the first in an order; `returning` can follow where there is one. */
   deleteSome(from: string, key: readonly string[], where: Fragment, order: string, limit: number): Fragment
+  /** Whether a column of whole numbers is one of these; by default with all of them in the text. */
+  among?(column: string, numbers: readonly number[]): Fragment
   /** Whether a column matches a pattern in which `*` stands for any run of characters, with regard to case. */
   matches(column: Fragment, pattern: string): Fragment
   /** Statements that make a table with its indexes, harmless when it is there. */
@@ -67,8 +69,14 @@ export interface Dialect {
 /** Whole operations as one statement, for databases behind a network whose statements can be nested that far. */
 export interface OneTrip {
   /** The tables' names are those of {@link Names}; what is selected is described at the places of use. */
-  addToOutbox(names: Names, now: Fragment, json: string, bodies: Uint8Array): Fragment
-  beginInInbox(names: Names, now: Fragment, json: string, consumer: string, ordered: boolean): Fragment
+  addToOutbox(
+    names: Names,
+    now: Fragment,
+    rows: readonly JsonRow[],
+    streams: readonly JsonRow[],
+    bodies: Uint8Array,
+  ): Fragment
+  beginInInbox(names: Names, now: Fragment, rows: readonly JsonRow[], consumer: string, ordered: boolean): Fragment
 }
 
 /** The tables by what they hold, with prefix and schema, as they are written in SQL. */

@@ -28,7 +28,8 @@ export interface SqlDriver<Tx> extends SqlSession {
   readonly dialect: SqlDialectName
   /**
    * Runs `work` in a transaction of READ COMMITTED (SQLite: `BEGIN IMMEDIATE`) on one connection, commits when it
-   * resolves, and rolls back and rejects with its very error when it rejects.
+   * resolves, and rolls back and rejects with its very error when it rejects; when that cannot be rolled back because the
+   * connection is lost, with `store_down` or the client's own error for it.
    */
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>
   /**

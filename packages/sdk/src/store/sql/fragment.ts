@@ -13,9 +13,8 @@ export function sql(strings: TemplateStringsArray, ...parts: readonly (SqlValue 
   for (const [index, part] of parts.entries()) {
     const after = strings[index + 1]!
     if (isFragment(part)) {
-      texts.push(texts.pop()! + part.texts[0]!, ...part.texts.slice(1))
-      values.push(...part.values)
-      texts.push(texts.pop()! + after)
+      append(part, texts, values)
+      texts[texts.length - 1] += after
     } else {
       values.push(part)
       texts.push(after)
@@ -32,7 +31,13 @@ export function raw(text: string): Fragment {
 /** Fragments one after the other with SQL between them; `empty` stands for none at all. */
 export function join(fragments: readonly Fragment[], separator: string, empty = ''): Fragment {
   if (fragments.length === 0) return raw(empty)
-  return fragments.reduce((left, right) => sql`${left}${raw(separator)}${right}`)
+  const texts: string[] = ['']
+  const values: SqlValue[] = []
+  for (const [index, fragment] of fragments.entries()) {
+    if (index > 0) texts[texts.length - 1] += separator
+    append(fragment, texts, values)
+  }
+  return { texts, values }
 }
 
 /** A list of values for `in (…)`; one that nothing is in when it is empty. */
@@ -42,6 +47,14 @@ export function list(values: readonly SqlValue[]): Fragment {
     ', ',
     'null',
   )})`
+}
+
+function append({ texts: more, values: bound }: Fragment, texts: string[], values: SqlValue[]): void {
+  texts[texts.length - 1] += more[0]!
+  for (let index = 0; index < bound.length; index++) {
+    values.push(bound[index] ?? null)
+    texts.push(more[index + 1]!)
+  }
 }
 
 function isFragment(part: SqlValue | Fragment): part is Fragment {

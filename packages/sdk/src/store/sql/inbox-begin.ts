@@ -27,10 +27,7 @@ export class InboxBegin<Tx> {
     const { dialect, names, now } = this.#db
     if (dialect.oneTrip === undefined)
       return verdictsOf(messages, await this.#inSteps(session, consumer, rows, ordered))
-    const found = await this.#db.run(
-      session,
-      dialect.oneTrip.beginInInbox(names, now, JSON.stringify(rows), consumer, ordered),
-    )
+    const found = await this.#db.run(session, dialect.oneTrip.beginInInbox(names, now, rows, consumer, ordered))
     return verdictsOf(messages, new Map(found.map((row) => [different[numberIn(row, 'ord')]!.id, findingIn(row)])))
   }
 
@@ -92,9 +89,9 @@ export class InboxBegin<Tx> {
     const found = await this.#db.run(
       session,
       sql`select r.id from ${dialect.rows(JSON.stringify(keyed), 'r', BEGIN_CELLS)}
-        where exists (select 1 from ${raw(names.inbox)} i where i.consumer = ${consumer} and i.holds = 1
-          and i.type = r.type and i.msg_key = r.msg_key)
-        and not exists (select 1 from ${raw(names.inbox)} i where i.consumer = ${consumer} and i.id = r.id)`,
+        where (select 1 from ${raw(names.inbox)} i where i.consumer = ${consumer} and i.holds = 1
+          and i.type = r.type and i.msg_key = r.msg_key limit 1) is not null
+        and (select 1 from ${raw(names.inbox)} i where i.consumer = ${consumer} and i.id = r.id) is null`,
     )
     return new Set(found.map((row) => textIn(row, 'id')))
   }

@@ -177,8 +177,8 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
   /** Whether a row `i` is the earliest of its key that is not done. */
   #first(ordered: boolean): Fragment {
     if (!ordered) return raw('1 = 1')
-    return sql`(i.msg_key is null or not exists (select 1 from ${raw(this.#db.names.inbox)} e
-      where e.consumer = i.consumer and e.holds = 1 and e.type = i.type and e.msg_key = i.msg_key and e.seq < i.seq))`
+    return sql`(i.msg_key is null or (select 1 from ${raw(this.#db.names.inbox)} e where e.consumer = i.consumer
+      and e.holds = 1 and e.type = i.type and e.msg_key = i.msg_key and e.seq < i.seq limit 1) is null)`
   }
 
   /** @param epoch of the rows; those of a running one are due so many ms from now. @returns the ids that were new */

@@ -65,8 +65,8 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
       null,
       sql`select seq, bucket, attempts, errors, ${raw(MESSAGE_COLUMNS.join(', '))} from ${raw(outbox)} o
         where o.state = 'pending' and o.due_at <= ${this.#db.now} and ${ours}
-        and not exists (select 1 from ${raw(outbox)} h where h.holds = 1 and h.type = o.type and h.msg_key = o.msg_key
-          and h.seq < o.seq and (h.state = 'parked' or h.due_at > ${this.#db.now}))
+        and (select 1 from ${raw(outbox)} h where h.holds = 1 and h.type = o.type and h.msg_key = o.msg_key
+          and h.seq < o.seq and (h.state = 'parked' or h.due_at > ${this.#db.now}) limit 1) is null
         order by o.seq limit ${limit}`,
     )
     return rows.map((row) => ({
@@ -80,9 +80,11 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
   async sent(leases: readonly BucketLease[], entries: readonly OutboxEntry[], keep: boolean): Promise<number> {
     if (entries.length === 0) return 0
     const { outbox } = this.#db.names
-    const json = JSON.stringify(entries.map(({ seq, message }) => ({ seq, id: message.id })))
-    const rows = this.#db.dialect.rows(json, 'r', { seq: 'integer', id: 'text' })
-    const where = sql`state = 'pending' and (seq, id) in (select r.seq, r.id from ${rows}) and ${this.#fenced(leases)}`
+    const which = this.#db.among(
+      'seq',
+      entries.map(({ seq }) => seq),
+    )
+    const where = sql`state = 'pending' and ${which} and ${this.#fenced(leases)}`
     return keep
       ? this.#db.update(null, outbox, raw("state = 'sent', holds = 0"), where)
       : this.#db.delete(null, outbox, where)
@@ -123,44 +125,32 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     }
   }
 
+  /** Supposes that no id is there yet, and takes everything back when one is. */
   async #addInOneTrip(session: SqlSession, drafts: readonly Draft[]): Promise<Map<string, number | null>> {
-    const { names, dialect } = this.#db
-    const { rows, bodies } = this.#rows(drafts)
-    const json = JSON.stringify(rows)
-    for (let race = 0; race < RACES_MAX; race++) {
-      const found = await this.#db.run(session, dialect.oneTrip!.addToOutbox(names, this.#db.now, json, bodies))
-      const lost = found.filter((row) => numberIn(row, 'added') === 0)
-      const added = new Map(
-        found
-          .filter((row) => numberIn(row, 'added') === 1)
-          .map((row) => [textIn(row, 'id'), numberOrNullIn(row, 'key_seq')]),
-      )
-      if (lost.length === 0) return added
-      // Somebody else has just added one of the ids. The numbers that were taken for it would be missing: everything is
-      // taken back, which nobody can have seen, and begun again; now the ids are there.
-      const byId = new Map(drafts.map((draft) => [draft.id, draft]))
-      await this.#takeBack(
-        session,
-        found.map((row) => ({ draft: byId.get(textIn(row, 'id'))!, counted: numberIn(row, 'counted') === 1 })),
-        [...added.keys()],
-      )
+    const { names, dialect, now } = this.#db
+    let fresh = drafts
+    for (let race = 0; fresh.length > 0 && race < RACES_MAX; race++) {
+      const streams = streamsOf(fresh)
+      const { rows, bodies } = this.#rows(fresh, streams)
+      const found = await this.#db.run(session, dialect.oneTrip!.addToOutbox(names, now, rows, sorted(streams), bodies))
+      const added = new Map(found.map((row) => [textIn(row, 'id'), numberOrNullIn(row, 'key_seq')]))
+      if (added.size === fresh.length) return added
+      // The numbers that were taken for what is there already would be missing. Nobody can have seen them.
+      await this.#takeBack(session, [...added.keys()], sorted(streams))
+      const known = new Set((await this.#ids(session, fresh)).map((row) => textIn(row, 'id')))
+      fresh = fresh.filter(({ id }) => !known.has(id))
     }
     return new Map()
   }
 
-  async #takeBack(
-    session: SqlSession,
-    taken: readonly { draft: Draft; counted: boolean }[],
-    added: readonly string[],
-  ): Promise<void> {
+  async #takeBack(session: SqlSession, added: readonly string[], streams: readonly Stream[]): Promise<void> {
     const { names } = this.#db
     if (added.length > 0) await this.#db.run(session, sql`delete from ${raw(names.outbox)} where id in ${list(added)}`)
-    for (const { draft, counted } of taken)
-      if (counted)
-        await this.#db.run(
-          session,
-          sql`update ${raw(names.stream)} set version = version - 1 where type = ${draft.type} and msg_key = ${draft.key}`,
-        )
+    for (const { type, msg_key, many } of streams)
+      await this.#db.run(
+        session,
+        sql`update ${raw(names.stream)} set version = version - ${many} where type = ${type} and msg_key = ${msg_key}`,
+      )
   }
 
   /** The ids first, then the keys in their order, then the messages. */
@@ -190,15 +180,9 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
   /** Takes as many numbers of each key as there are messages. @returns by key the last number before them */
   async #count(session: SqlSession, drafts: readonly Draft[]): Promise<Map<string, { last: number }>> {
     const { dialect, names } = this.#db
-    const counts = new Map<string, { type: string; msg_key: string; many: number }>()
-    for (const draft of drafts) {
-      if (draft.key === null || draft.keySeq !== null) continue
-      const count = counts.get(streamOf(draft))
-      if (count === undefined) counts.set(streamOf(draft), { type: draft.type, msg_key: draft.key, many: 1 })
-      else count.many++
-    }
+    const counts = streamsOf(drafts)
     if (counts.size === 0) return new Map()
-    const json = JSON.stringify([...counts.values()])
+    const json = JSON.stringify(sorted(counts))
     const rows = dialect.rows(json, 'r', { type: 'text', msg_key: 'text', many: 'integer' })
     await this.#db.run(
       session,
@@ -223,11 +207,26 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     )
   }
 
-  #rows(drafts: readonly Draft[]): ReturnType<typeof messageRows<Draft, { bucket: number }>> {
+  /** @param streams what the messages count in, when they are numbered by the statement */
+  #rows(
+    drafts: readonly Draft[],
+    streams?: ReadonlyMap<string, Stream>,
+  ): ReturnType<typeof messageRows<Draft, { bucket: number; back: number }>> {
+    const left = new Map<string, number>()
+    const back = (draft: Draft): number => {
+      const stream = draft.keySeq === null && draft.key !== null ? streamOf(draft) : null
+      if (streams === undefined || stream === null) return 0
+      const after = (left.get(stream) ?? streams.get(stream)!.many) - 1
+      left.set(stream, after)
+      return after
+    }
     return messageRows(
       drafts,
       (draft) => draft,
-      (draft) => ({ bucket: draft.key === null ? this.#random.uint32() % BUCKETS : bucketOf(draft.key) }),
+      (draft) => ({
+        bucket: draft.key === null ? this.#random.uint32() % BUCKETS : bucketOf(draft.key),
+        back: back(draft),
+      }),
     )
   }
 
@@ -289,6 +288,27 @@ function numberList(buckets: readonly number[]): Fragment {
     buckets.map((bucket) => raw(String(Math.trunc(bucket)))),
     ', ',
   )})`
+}
+
+/** How many numbers of a type and key are taken together. */
+type Stream = { readonly type: string; readonly msg_key: string; many: number }
+
+/** What the store has to number, by type and key. */
+function streamsOf(drafts: readonly Draft[]): ReadonlyMap<string, Stream> {
+  const streams = new Map<string, Stream>()
+  for (const draft of drafts) {
+    if (draft.key === null || draft.keySeq !== null) continue
+    const stream = streams.get(streamOf(draft))
+    if (stream === undefined) streams.set(streamOf(draft), { type: draft.type, msg_key: draft.key, many: 1 })
+    else stream.many++
+  }
+  return streams
+}
+
+/** In the order in which everybody locks them. */
+function sorted(streams: ReadonlyMap<string, Stream>): readonly Stream[] {
+  const names = [...streams.keys()].toSorted((a, b) => (a < b ? -1 : 1))
+  return names.map((name) => streams.get(name)!)
 }
 
 function streamOf({ type, key }: { type: string; key: string | null }): string {

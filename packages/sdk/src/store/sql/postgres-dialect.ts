@@ -43,6 +43,7 @@ export const postgresDialect: Dialect = {
   deleteSome: (from, key, where, order, limit) =>
     sql`delete from ${raw(from)} where (${raw(key.join(', '))}) in
       (select ${raw(key.join(', '))} from ${raw(from)} where ${where} order by ${raw(order)} limit ${limit})`,
+  among: (column, numbers) => sql`${raw(column)} = any(${`{${numbers.join(',')}}`}::bigint[])`,
   matches: (column, pattern) => sql`${column} like ${likePattern(pattern)} escape '!'`,
   createTable(name, table, indexes) {
     const columns = Object.entries(table.columns).map(([column, type]) => {
@@ -66,7 +67,7 @@ export const postgresDialect: Dialect = {
       ),
     ]
   },
-  migrationLock: "select pg_advisory_xact_lock(hashtext('stathmos migration'))",
+  migrationLock: "select pg_advisory_xact_lock(hashtext('stathmos migration'))::text",
   failureOf,
   oneTrip: { addToOutbox, beginInInbox },
 }

@@ -85,7 +85,9 @@ export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): S
           return result
         } catch (error) {
           await command('rollback').catch((fault: Error) => (broken = fault))
-          throw error
+          if (broken === undefined) throw error
+          const options = { retryable: true, cause: error }
+          throw new SdkError('store_down', 'the connection was lost during a transaction: see the cause', options)
         }
       } finally {
         // A connection that could not be rolled back is in nobody knows which state.

@@ -156,7 +156,7 @@ export class SqlRegister<Tx> implements RegisterStore {
             sql`${where}${contracts.except.length === 0 ? raw('') : sql` and type not in ${list(contracts.except)}`}`
     let deleted = 0
     if (SHELVES[0]!.states.includes(state))
-      deleted = await this.#db.deleteSome(names.outbox, ['seq'], where, 'created_at', limit)
+      deleted = await this.#db.deleteSome(names.outbox, ['id'], where, 'created_at', limit)
     if (deleted < limit)
       deleted += await this.#db.deleteSome(names.inbox, ['consumer', 'id'], where, 'created_at', limit - deleted)
     return deleted

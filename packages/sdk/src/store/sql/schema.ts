@@ -50,8 +50,9 @@ export const TABLES = {
       errors: 'text?',
       body: 'bytes',
     },
-    primary: ['seq'],
-    unique: [['id']],
+    // Whatever can be found by `seq` is pending: the first index is enough for it.
+    primary: ['id'],
+    unique: [],
     indexes: [
       { columns: ['state', 'seq'], where: "state = 'pending'" },
       { columns: ['holds', 'type', 'msg_key', 'seq'], where: 'holds = 1' },

@@ -53,6 +53,7 @@ export const sqliteDialect: Dialect = {
   deleteSome: (from, key, where, order, limit) =>
     sql`delete from ${raw(from)} where (${raw(key.join(', '))}) in
       (select ${raw(key.join(', '))} from ${raw(from)} where ${where} order by ${raw(order)} limit ${limit})`,
+  among: (column, numbers) => sql`${raw(column)} in (select value from json_each(${JSON.stringify(numbers)}))`,
   matches: (column, pattern) => sql`${column} glob ${pattern.replaceAll(/[[?]/g, '[$&]')}`,
   createTable(name, table, indexes) {
     const auto = Object.values(table.columns).some((type) => type === 'auto')

@@ -60,8 +60,11 @@ export class SqlTimers<Tx> implements TimerStore<Tx> {
           order by due_at, seq limit ${limit}${raw(dialect.forUpdateOfFree)}`,
       )
       if (rows.length === 0) return 0
-      const fired = raw(`(${rows.map((row) => numberIn(row, 'seq')).join(', ')})`)
-      await this.#db.run(session, sql`delete from ${raw(names.timer)} where seq in ${fired}`)
+      const fired = this.#db.among(
+        'seq',
+        rows.map((row) => numberIn(row, 'seq')),
+      )
+      await this.#db.run(session, sql`delete from ${raw(names.timer)} where ${fired}`)
       await this.#outbox.addIn(
         session,
         rows.map((row) => messageIn(row)),
