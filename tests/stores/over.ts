@@ -85,11 +85,16 @@ export function storesOver<Tx>(
       const directory = mkdtempSync(join(tmpdir(), 'stathmos-store-'))
       const opened = await open(name === 'SQLite' ? join(directory, 'app.db') : server.url)
       const prefix = `t${++prefixes}_`
-      await opened.run(`create table ${prefix}moved (ms bigint)`)
-      await opened.run(`insert into ${prefix}moved values (0)`)
       const timeSql = `(${time} + (select ms from ${prefix}moved))`
       const store = opened.store({ prefix, timeSql })
-      await store.migrate()
+      try {
+        await opened.run(`create table ${prefix}moved (ms bigint)`)
+        await opened.run(`insert into ${prefix}moved values (0)`)
+        await store.migrate()
+      } catch (error) {
+        await opened.end()
+        throw error
+      }
       return {
         store,
         root: opened.root,
@@ -104,7 +109,8 @@ export function storesOver<Tx>(
         },
       }
     }
-    test.for(storeContract({ open: subject, concurrent: true }))('$name', ({ run }) => run())
+    const promises = storeContract({ open: subject, concurrent: true })
+    test.for(promises.map(({ name: promise, run }) => [promise, run] as const))('%s', ([, run]) => run())
     more(subject)
   })
 }
