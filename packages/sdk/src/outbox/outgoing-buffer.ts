@@ -44,7 +44,7 @@ export class OutgoingBuffer<Tx> {
       send: addOne,
       publishAll: async (messages) => {
         const all = messages as unknown as readonly SendArguments<never>[]
-        return await Promise.all(all.map(([contract, data, options]) => addOne(contract, data, options)))
+        return Promise.all(all.map(([contract, data, options]) => addOne(contract, data, options)))
       },
       cancel: (cancelKey) => toldByFlush(this.#cancel(cancelKey)),
     }

@@ -133,7 +133,7 @@ export class Relay<Tx> {
     if (buckets.length === 0) return this.#tenure.renewalMs
     const { batch } = this.#settings
     const entries = await this.#surroundings.store.outbox.due(buckets, batch)
-    if (entries.length === 0) return await this.#rest(buckets)
+    if (entries.length === 0) return this.#rest(buckets)
     this.#polling.found()
     if (entries.length < batch || this.#settings.lanes === 1 || !this.#dispatch.calm) await this.#send(entries)
     else await this.#sendInLanes(entries)

@@ -95,7 +95,7 @@ describe("in the application's own transaction", () => {
       await publish(Submitted, ticket)
       await send(Close, { ticketId: 't1' }, { delay: '14d', cancelKey: 'autoclose' })
       await cancel('autoclose')
-      return await publishAll([
+      return publishAll([
         [Submitted, ticket],
         [Close, { ticketId: 't2' }, { id: 'mine' }],
       ])

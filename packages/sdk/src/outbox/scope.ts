@@ -101,7 +101,7 @@ export function immediateScope<Tx>(
     const before = last
     const own = before.then(work, work)
     last = own
-    return await own
+    return own
   }
   const add = (messages: readonly SendArguments<never>[]): Promise<readonly string[]> =>
     inTurn(async () => {
@@ -124,7 +124,7 @@ export function immediateScope<Tx>(
       inTurn(async () => {
         named('cancelKey', cancelKey)
         checkRunning(store, tx)
-        return await store.timers.cancel(tx, cancelKey)
+        return store.timers.cancel(tx, cancelKey)
       }),
   }
 }

@@ -147,7 +147,7 @@ export class Schedules<Tx> {
       return now
     }
     running.claimed = true
-    return row.nextAt > now ? row.nextAt : await this.#fire(running, row, now)
+    return row.nextAt > now ? row.nextAt : this.#fire(running, row, now)
   }
 
   async #fire({ declaration, cron }: Running, row: ScheduleRow, now: number): Promise<number> {
@@ -198,7 +198,7 @@ export class Schedules<Tx> {
 
   async #save(row: ScheduleRow, expected: ScheduleRow | null): Promise<boolean> {
     const store: Store<Tx> = this.#surroundings.store
-    return await store.transaction((tx) => store.schedules.save(tx, row, expected))
+    return store.transaction((tx) => store.schedules.save(tx, row, expected))
   }
 
   async #removeAbandoned(rows: ReadonlyMap<string, ScheduleRow>, now: number): Promise<void> {
