@@ -452,6 +452,28 @@ describe('a process that dies', () => {
   })
 })
 
+test('claims that wait for their turn in a process stay its own, however long those before them take', async () => {
+  let fails = true
+  const slow: Handler = async () => {
+    if (fails) throw new Error('not yet')
+    await new Promise<void>((resolve) => world.clock.after(20_000, resolve))
+  }
+  const first = await world.process()
+  await first.consume(on(slow, { concurrency: 1 }))
+  for (const key of ['a', 'b', 'c', 'd']) await world.send(key, 1)
+  await world.settle()
+  fails = false
+  begun = []
+  await world.clock.advance('2s')
+  const second = await world.process()
+  await second.consume(on(slow, { concurrency: 1 }))
+  await world.clock.advance('2m')
+  expect(begun.toSorted()).toEqual(['a1', 'b1', 'c1', 'd1'])
+  expect((await world.received()).map(({ state, attempts }) => [state, attempts])).toEqual(
+    Array.from({ length: 4 }, () => ['done', 2]),
+  )
+})
+
 describe('stopping', () => {
   test('finishes what runs and gives back the rest, which another process handles', async () => {
     const ends: (() => void)[] = []

@@ -52,7 +52,8 @@ export class Consumer<Tx> {
   #subscription: Subscription | null = null
   #state: 'new' | 'started' | 'stopping' = 'new'
   #scheduled = false
-  #messageMs = 0
+  /** What a message took lately, its share of the transaction included; null before the first. */
+  #messageMs: number | null = null
 
   constructor(
     surroundings: Surroundings<Tx>,
@@ -205,9 +206,15 @@ export class Consumer<Tx> {
     const declaration = this.#declaration
     if (declaration.kind === 'effect') return 1
     if (declaration.kind === 'batch') return declaration.groupMax
-    const bySpeed = this.#messageMs === 0 ? declaration.groupMax : Math.floor(GROUP_MS / this.#messageMs)
-    const share = Math.ceil(readyCount / this.#slots.free)
-    return Math.max(1, Math.min(declaration.groupMax, bySpeed, share))
+    return Math.min(this.#groupMax(), Math.ceil(readyCount / this.#slots.free))
+  }
+
+  /** Messages that fit into the time of one transaction; one until it is known how long they take. */
+  #groupMax(): number {
+    const declaration = this.#declaration
+    if (declaration.kind === 'effect' || this.#messageMs === null) return 1
+    const { groupMax } = declaration
+    return this.#messageMs === 0 ? groupMax : Math.max(1, Math.min(groupMax, Math.floor(GROUP_MS / this.#messageMs)))
   }
 
   async #run(portion: Portion<Work>): Promise<void> {
@@ -217,13 +224,18 @@ export class Consumer<Tx> {
       if (holdMs > 0 && this.#state === 'started' && !this.#gate.closed) return this.#hold(portion, holdMs)
       if (holdMs > 0) first.delivery?.release()
     } else {
-      const { clock } = this.#surroundings
-      const startedAt = clock.monotonic()
-      await this.#transactions?.deliveries(portion.items)
-      const tookMs = (clock.monotonic() - startedAt) / portion.items.length
-      this.#messageMs += (tookMs - this.#messageMs) / 4
+      await this.#measured(portion.items.length, async () => this.#transactions?.deliveries(portion.items))
     }
     this.#lanes.free(portion)
+  }
+
+  async #measured(count: number, run: () => Promise<void>): Promise<void> {
+    const { clock } = this.#surroundings
+    const startedAt = clock.monotonic()
+    await run()
+    // No longer than what ends sharing anyway: one that waited for the store says little about the others.
+    const tookMs = Math.min((clock.monotonic() - startedAt) / count, GROUP_MS)
+    this.#messageMs = this.#messageMs === null ? tookMs : this.#messageMs + (tookMs - this.#messageMs) / 4
   }
 
   /** Where each message may have another limit, not all places are left to those that wait. */
@@ -251,7 +263,7 @@ export class Consumer<Tx> {
     await this.#time.refresh()
     const places = this.#slots.reserve()
     if (places === 0) return Infinity
-    const limit = places * (kind === 'effect' ? 1 : this.#declaration.groupMax)
+    const limit = places * (kind === 'batch' ? this.#declaration.groupMax : this.#groupMax())
     try {
       const entries = await this.#claimFor(places, limit)
       if (entries.length === limit) return 0
@@ -282,7 +294,7 @@ export class Consumer<Tx> {
   }
 
   async #runClaims(works: readonly Work[]): Promise<void> {
-    if (this.#effects === null) await this.#transactions?.claims(works)
+    if (this.#effects === null) await this.#measured(works.length, async () => this.#transactions?.claims(works))
     else for (const work of works) await this.#effects.claim(work)
     // The next ones of their keys may have their turn now.
     this.#pump.wake()

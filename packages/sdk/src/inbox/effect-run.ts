@@ -51,7 +51,7 @@ export class EffectRun<Tx> {
 
   async claim(work: Work): Promise<void> {
     try {
-      await this.#claim(work)
+      await this.#leased(work, () => this.#claim(work))
     } catch (error) {
       await this.#interrupted(work, error)
     }
@@ -86,7 +86,10 @@ export class EffectRun<Tx> {
     // From here on the store has it, and a crash of this process is found out by the lease.
     outcomes.accept([work])
     if (started === 'duplicate') this.#desk.meter.duplicate()
-    else await this.#attempt({ ...claimed(started), data: ready.data })
+    else {
+      const begun = { ...claimed(started), data: ready.data }
+      await this.#leased(begun, () => this.#attempt(begun))
+    }
     return 0
   }
 
@@ -214,7 +217,7 @@ export class EffectRun<Tx> {
     const controller = new AbortController()
     const { signal } = controller
     this.#running.add(controller)
-    if (entry !== null) leases.begin(entry, controller)
+    if (entry !== null) leases.attach(entry, controller)
     const timer = surroundings.clock.after(declaration.timeoutMs, () =>
       controller.abort(
         new SdkError('timeout', `the handler "${declaration.name}" took more than ${declaration.timeoutMs} ms`),
@@ -229,7 +232,18 @@ export class EffectRun<Tx> {
     } finally {
       timer.cancel()
       this.#running.delete(controller)
-      if (entry !== null) leases.end(entry)
+      if (entry !== null) leases.attach(entry, null)
+    }
+  }
+
+  /** Keeps the claim alive from now until everything about it is settled. */
+  async #leased(work: Work, run: () => Promise<void>): Promise<void> {
+    const { leases } = this.#desk
+    if (work.entry !== null) leases.begin(work.entry)
+    try {
+      await run()
+    } finally {
+      if (work.entry !== null) leases.end(work.entry)
     }
   }
 

@@ -5,7 +5,8 @@ import type { Clock, Timer } from '../time/clock.ts'
 
 interface Lease {
   readonly entry: InboxEntry
-  readonly controller: AbortController
+  /** Of the handler that is running because of it; null while it waits for its turn. */
+  controller: AbortController | null
   /** By the monotonic clock of this process. */
   until: number
 }
@@ -31,15 +32,23 @@ export class Leases {
     this.#options = options
   }
 
-  /** Keeps the claim alive until {@link end}. */
-  begin(entry: InboxEntry, controller: AbortController): void {
+  /** Keeps a claim that was just made alive until {@link end}, also while it waits for its turn in this process. */
+  begin(entry: InboxEntry): void {
     const { clock, leaseMs } = this.#options
-    this.#held.set(entry.message.id, { entry, controller, until: clock.monotonic() + leaseMs })
+    this.#held.set(entry.message.id, { entry, controller: null, until: clock.monotonic() + leaseMs })
     this.#timer ??= clock.after(leaseMs / 3, () => void this.#renew())
   }
 
+  /** Has the controller aborted when the claim is lost. @returns false when it is lost already */
+  attach(entry: InboxEntry, controller: AbortController | null): boolean {
+    const lease = this.#held.get(entry.message.id)
+    if (lease?.entry.epoch !== entry.epoch) return false
+    lease.controller = controller
+    return true
+  }
+
   end(entry: InboxEntry): void {
-    this.#held.delete(entry.message.id)
+    if (this.#held.get(entry.message.id)?.entry.epoch === entry.epoch) this.#held.delete(entry.message.id)
     if (this.#held.size > 0) return
     this.#timer?.cancel()
     this.#timer = null
@@ -69,6 +78,6 @@ export class Leases {
     // It may have been finished while the store was asked, and have nothing to lose any more.
     if (this.#held.get(id) !== lease) return
     this.#held.delete(id)
-    lease.controller.abort(new SdkError('lease_lost', `the claim of message ${id} was lost: ${why}`))
+    lease.controller?.abort(new SdkError('lease_lost', `the claim of message ${id} was lost: ${why}`))
   }
 }

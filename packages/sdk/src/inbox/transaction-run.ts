@@ -56,6 +56,22 @@ export class TransactionRun<Tx> {
 
   /** Handles claims. Those that failed before are not given others to take down with them. */
   async claims(works: readonly Work[]): Promise<void> {
+    const { leases } = this.#desk
+    const entries = works.map(({ entry }) => entry).filter((entry) => entry !== null)
+    for (const entry of entries) leases.begin(entry)
+    try {
+      await this.#claims(works)
+    } finally {
+      for (const entry of entries) leases.end(entry)
+    }
+  }
+
+  /** Has the signals of all handlers aborted. */
+  abort(reason: unknown): void {
+    for (const controller of this.#running) controller.abort(reason)
+  }
+
+  async #claims(works: readonly Work[]): Promise<void> {
     const { declaration, time, outcomes } = this.#desk
     const now = time.now()
     const fresh: ReadWork[] = []
@@ -69,11 +85,6 @@ export class TransactionRun<Tx> {
     }
     await this.#handle(fresh)
     for (const work of alone) await this.#handle([work])
-  }
-
-  /** Has the signals of all handlers aborted. */
-  abort(reason: unknown): void {
-    for (const controller of this.#running) controller.abort(reason)
   }
 
   /** @returns what has to wait until those before it are through */
@@ -111,9 +122,11 @@ export class TransactionRun<Tx> {
     return later
   }
 
-  async #handle(works: readonly ReadWork[]): Promise<void> {
+  async #handle(given: readonly ReadWork[]): Promise<void> {
+    const { outcomes, gate, leases } = this.#desk
+    // Of a claim that was lost while it waited here, whoever has it now does the rest.
+    const works = given.filter(({ entry }) => entry === null || leases.attach(entry, null))
     if (works.length === 0) return
-    const { outcomes, gate } = this.#desk
     for (let quick = 0; ; quick++) {
       if (gate.closed) return this.#giveBack(works)
       const fault = await this.#transact(works)
@@ -164,7 +177,7 @@ export class TransactionRun<Tx> {
     const { surroundings, outbox, leases } = this.#desk
     const controller = new AbortController()
     this.#running.add(controller)
-    for (const { entry } of works) if (entry !== null) leases.begin(entry, controller)
+    for (const { entry } of works) if (entry !== null) leases.attach(entry, controller)
     const culprits = new Map<ReadWork, unknown>()
     let verdicts: readonly Verdict[] = []
     let buffer: OutgoingBuffer<Tx> | null = null
@@ -186,7 +199,7 @@ export class TransactionRun<Tx> {
       return { error, culprits: error.culprits }
     } finally {
       this.#running.delete(controller)
-      for (const { entry } of works) if (entry !== null) leases.end(entry)
+      for (const { entry } of works) if (entry !== null) leases.attach(entry, null)
     }
     await this.#committed(works, verdicts)
     return null
