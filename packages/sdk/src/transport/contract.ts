@@ -1,20 +1,48 @@
 import { connectingPromises } from './contract/connecting.ts'
 import { consumingPromises } from './contract/consuming.ts'
 import { orderingPromises } from './contract/ordering.ts'
-import type { TransportPromise } from './contract/parties.ts'
+import type { TransportSubject } from './contract/parties.ts'
 import { replyingPromises } from './contract/replying.ts'
 import { sendingPromises } from './contract/sending.ts'
 
-export type { TransportPromise, TransportSubject } from './contract/parties.ts'
+export type { TransportSubject } from './contract/parties.ts'
+
+/** One promise of an interface, and how to see that an implementation keeps it: rejects when it does not. */
+export interface Promised {
+  readonly name: string
+  run(): Promise<void>
+}
+
+export interface TransportSuite {
+  /** An engine of its own for each promise, or a shared one: names are not used twice. */
+  open(): Promise<TransportSubject>
+}
 
 /**
- * What the SDK relies on, wherever messages travel. A further transport runs all of it, each promise on a subject of its
- * own, in any test runner: a promise that is not kept throws. What a transport says it cannot do is not asked of it.
+ * What everything above transports relies on, for any runner of tests. What a transport says that it cannot do is not
+ * asked of it.
+ *
+ * ```ts
+ * for (const { name, run } of transportContract({ open })) test(name, run)
+ * ```
  */
-export const transportContract: readonly TransportPromise[] = [
-  ...sendingPromises,
-  ...consumingPromises,
-  ...orderingPromises,
-  ...replyingPromises,
-  ...connectingPromises,
-]
+export function transportContract({ open }: TransportSuite): readonly Promised[] {
+  const promises = [
+    ...sendingPromises,
+    ...consumingPromises,
+    ...orderingPromises,
+    ...replyingPromises,
+    ...connectingPromises,
+  ]
+  return promises.map(({ name, run }) => ({
+    name,
+    async run() {
+      const subject = await open()
+      try {
+        await run(subject)
+      } finally {
+        await subject.close()
+      }
+    },
+  }))
+}

@@ -18,14 +18,12 @@ import {
 export const connectingPromises: readonly TransportPromise[] = [
   {
     name: 'opening fails with transport_down when there is nobody',
-    async run({ unreachable }) {
-      if (unreachable === undefined) return
-      const error: unknown = await unreachable()
-        .open()
-        .then(
-          () => undefined,
-          (reason: unknown) => reason,
-        )
+    async run({ openNowhere }) {
+      if (openNowhere === undefined) return
+      const error: unknown = await openNowhere().then(
+        () => undefined,
+        (reason: unknown) => reason,
+      )
       assert(error instanceof SdkError, `it fails with ${String(error)}`)
       assertCode(error, 'transport_down')
       assert(error.retryable, 'it may be tried again')

@@ -4,23 +4,28 @@ import type { Message, MessageKind } from '../../message/message.ts'
 import type { WireForm } from '../../wire/wire-form.ts'
 import type { ConsumerTopology, ContractName, Delivery, SendResult, Subscription, Transport } from '../port.ts'
 
-/** What the suite asks of whoever runs it on a transport. Everything that it opened is its own to close. */
+/** A transport under test: an engine that is empty at first, and processes that share it. */
 export interface TransportSubject {
-  /**
-   * Opens a transport for one more process of `service`, on the one engine of this subject, which is empty at first.
-   */
+  /** Opens a transport for one more process of `service`. */
   open(service: string, form: WireForm): Promise<Transport>
   /** Lets so many ms pass on the transports' clock; resolves when what was due then has begun. */
   elapse(ms: number): Promise<void>
-  /** Breaks all connections; resolves when the transports have noticed. They come back when time elapses. Left out: there are none. */
+  /**
+   * Breaks all connections; resolves when the transports have noticed. They are back some time later, as `elapse` counts
+   * it. Left out: there are none.
+   */
   readonly interrupt?: () => Promise<void>
-  /** A transport that leads nowhere, not open. Left out: there is no such thing. */
-  readonly unreachable?: () => { readonly open: () => Promise<void> }
-  /** Stops the engine in order and starts it again on what it has kept; all transports are closed before. Left out: it keeps nothing. */
+  /** All transports are in the only process that there can be, so that nothing is shared among processes. */
+  readonly oneProcess?: boolean
+  /** Opens a transport that leads nowhere. Left out: there is no such thing. */
+  readonly openNowhere?: () => Promise<void>
+  /** Stops the engine in order and starts it again on what it has kept; no transport is open. Left out: it keeps nothing. */
   readonly restart?: () => Promise<void>
+  /** Called at the end of each promise: closes what is open still. */
+  close(): Promise<void>
 }
 
-/** One promise of the port, and how to see that a transport keeps it. Throws when it does not. */
+/** A promise of a transport, and how to see that it is kept: rejects when it is not. */
 export interface TransportPromise {
   readonly name: string
   run(subject: TransportSubject): Promise<void>

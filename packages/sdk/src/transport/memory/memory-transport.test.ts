@@ -1,43 +1,15 @@
 import { expect, test } from 'vitest'
 import { silentLog } from '../../log.ts'
 import { seededRandom } from '../../random.ts'
-import type { Clock } from '../../time/clock.ts'
+import { manualClock } from '../../testing/manual-clock.ts'
 import type { WireForm } from '../../wire/wire-form.ts'
 import { transportContract, type TransportSubject } from '../contract.ts'
 import { consumerOf, contractOf, Inbox, messageOf, plainForm, textOf } from '../contract/parties.ts'
 import { memoryEngine, type MemoryEngineOptions, type MemoryTransport } from './index.ts'
 
-/** Time that stands still until it is told to pass. */
-class HandClock implements Clock {
-  #nowMs = 1_700_000_000_000
-  readonly #timers = new Set<{ readonly dueMs: number; readonly fire: () => void }>()
-
-  now(): number {
-    return this.#nowMs
-  }
-
-  monotonic(): number {
-    return this.#nowMs
-  }
-
-  after(delayMs: number, fire: () => void): { cancel(): void } {
-    const timer = { dueMs: this.#nowMs + delayMs, fire }
-    this.#timers.add(timer)
-    return { cancel: () => this.#timers.delete(timer) }
-  }
-
-  pass(ms: number): void {
-    this.#nowMs += ms
-    for (const timer of [...this.#timers].filter(({ dueMs }) => dueMs <= this.#nowMs)) {
-      this.#timers.delete(timer)
-      timer.fire()
-    }
-  }
-}
-
 function world(options: MemoryEngineOptions = {}) {
   const engine = memoryEngine(options)
-  const clock = new HandClock()
+  const clock = manualClock()
   const transports: MemoryTransport[] = []
   const subject: TransportSubject = {
     async open(service: string, form: WireForm) {
@@ -48,17 +20,20 @@ function world(options: MemoryEngineOptions = {}) {
     },
     async elapse(ms) {
       for (const transport of transports) transport.restore()
-      clock.pass(ms)
-      await new Promise<void>((resolve) => setImmediate(resolve))
+      await clock.advance(ms)
     },
     async interrupt() {
       for (const transport of transports) transport.cut()
+    },
+    async close() {
+      for (const transport of transports) await transport.close()
     },
   }
   return { engine, clock, subject }
 }
 
-test.each(transportContract)('$name', ({ run }) => run(world({ bodyBytesMax: 100_000 }).subject))
+const suite = transportContract({ open: async () => world({ bodyBytesMax: 100_000 }).subject })
+test.each(suite)('$name', ({ run }) => run())
 
 async function reader(chaos: MemoryEngineOptions['chaos'] & object) {
   const { engine, subject } = world({ chaos })

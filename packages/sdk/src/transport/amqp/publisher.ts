@@ -1,0 +1,189 @@
+import type { SdkError } from '../../errors.ts'
+import { overloaded, refused, tooLarge, transportDown, unroutable } from '../outgoing.ts'
+import type { SendResult } from '../port.ts'
+import { type AmqpConfirmChannel, type AmqpConnection, type AmqpMessage, replyCode } from './client.ts'
+import type { Outgoing } from './properties.ts'
+
+/** Messages that may wait for their confirms. Brokers answer for many at once, and memory is ours. */
+const UNCONFIRMED_MAX = 4_096
+/** Frames that the client library buffers before it asks to wait. */
+const BUFFERED_FRAMES = 4_096
+
+const NOT_FOUND = 404
+const PRECONDITION_FAILED = 406
+
+/** A channel with confirms, and what waits for them. */
+class Session {
+  /** Set when the broker closed it over one of its messages. */
+  refusal: unknown = null
+  over = false
+  readonly channel: AmqpConfirmChannel
+  /** How many of a message were given back and not confirmed yet. */
+  readonly #returned = new Map<string, number>()
+  readonly #waiting: (() => void)[] = []
+  #unconfirmed = 0
+  #full = false
+
+  constructor(channel: AmqpConfirmChannel) {
+    this.channel = channel
+    channel.on('error', (error) => (this.refusal = error))
+    // Before the library tells those who wait for a confirm: they ask why.
+    channel.prependListener('close', () => {
+      this.over = true
+      this.#goOn()
+    })
+    channel.on('drain', () => {
+      this.#full = false
+      this.#goOn()
+    })
+    channel.on('return', (message) => {
+      const { fields, properties } = message as AmqpMessage
+      const name = nameOf(fields.exchange, properties.messageId)
+      this.#returned.set(name, (this.#returned.get(name) ?? 0) + 1)
+    })
+  }
+
+  get takes(): boolean {
+    return this.over || (!this.#full && this.#unconfirmed < UNCONFIRMED_MAX)
+  }
+
+  async untilTaken(): Promise<void> {
+    while (!this.takes) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** Calls `answered` once: with what became of the message, or null when the channel was lost over it or before. */
+  put(item: Outgoing, answered: (result: SendResult | null) => void): void {
+    if (this.over) return answered(null)
+    const { exchange, routingKey, body, options } = item
+    try {
+      const room = this.channel.publish(exchange, routingKey, body, options, (error) => {
+        this.#unconfirmed--
+        answered(this.#resultOf(item, error))
+        if (this.#waiting.length > 0 && this.takes) this.#goOn()
+      })
+      this.#unconfirmed++
+      if (!room) this.#full = true
+    } catch (error) {
+      // Something does not fit into its field; nothing of it was written.
+      answered(refused(item.message, error))
+    }
+  }
+
+  #resultOf(item: Outgoing, error: unknown): SendResult | null {
+    if (this.over) return null
+    if (error !== null && error !== undefined) return overloaded(item.message)
+    if (this.#returned.size === 0) return 'sent'
+    // The broker gives a message back before it confirms it.
+    const name = nameOf(item.exchange, item.options.messageId)
+    const count = this.#returned.get(name)
+    if (count === undefined) return 'sent'
+    if (count > 1) this.#returned.set(name, count - 1)
+    else this.#returned.delete(name)
+    return unroutable(item.message)
+  }
+
+  #goOn(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+}
+
+/** The sending side of a connection: everything is confirmed, and much is under way at once. */
+export class Publisher {
+  readonly #untilTaken: () => Promise<void>
+  #connection: AmqpConnection | null = null
+  #session: Promise<Session> | null = null
+
+  /** @param untilTaken resolves when the broker takes messages */
+  constructor(untilTaken: () => Promise<void>) {
+    this.#untilTaken = untilTaken
+  }
+
+  async attach(connection: AmqpConnection): Promise<void> {
+    this.#connection = connection
+    this.#session = null
+    await this.#current()
+  }
+
+  detach(): void {
+    this.#connection = null
+    this.#session = null
+  }
+
+  /**
+   * Sends in order; resolves when the broker has answered for each.
+   *
+   * @throws {SdkError} `transport_down`
+   */
+  async send(items: readonly Outgoing[]): Promise<SendResult[]> {
+    const results: (SendResult | null)[] = items.map(() => null)
+    const session = await this.#current()
+    await this.#putAll(session, items, results)
+    for (const [i, item] of items.entries()) results[i] ??= await this.#sendAlone(session, item)
+    return results as SendResult[]
+  }
+
+  async #putAll(session: Session, items: readonly Outgoing[], results: (SendResult | null)[]): Promise<void> {
+    let left = items.length
+    let finish = (): void => {}
+    const finished = new Promise<void>((resolve) => (finish = resolve))
+    if (left === 0) finish()
+    for (const [i, item] of items.entries()) {
+      await this.#untilTaken()
+      if (!session.takes) await session.untilTaken()
+      session.put(item, (result) => {
+        results[i] = result
+        if (--left === 0) finish()
+      })
+    }
+    await finished
+  }
+
+  /**
+   * The broker closes the channel over one message that it does not like and says not which. Each of those that it had
+   * not confirmed gets a channel of its own, so that only the one is refused. What it had stored without a confirm comes twice.
+   */
+  async #sendAlone(lost: Session, item: Outgoing): Promise<SendResult> {
+    if (lost.refusal === null || replyCode(lost.refusal) === NOT_FOUND) throw connectionLost(lost.refusal)
+    const session = await this.#open()
+    const results: (SendResult | null)[] = [null]
+    await this.#putAll(session, [item], results)
+    const [result] = results
+    if (result !== null && result !== undefined) {
+      await session.channel.close().catch(() => {})
+      return result
+    }
+    if (session.refusal === null || replyCode(session.refusal) === NOT_FOUND) throw connectionLost(session.refusal)
+    return refusalOf(item, session.refusal)
+  }
+
+  async #current(): Promise<Session> {
+    const known = await this.#session
+    if (known !== null && known !== undefined && !known.over) return known
+    const opening = (this.#session = this.#open())
+    return opening
+  }
+
+  async #open(): Promise<Session> {
+    const connection = this.#connection
+    if (connection === null) throw connectionLost()
+    try {
+      return new Session(await connection.createConfirmChannel({ highWaterMark: BUFFERED_FRAMES }))
+    } catch (error) {
+      throw connectionLost(error)
+    }
+  }
+}
+
+function refusalOf({ message, body }: Outgoing, refusal: unknown): SdkError {
+  // The broker's own limit on the size is the only precondition that a message can fail.
+  if (replyCode(refusal) === PRECONDITION_FAILED) return tooLarge(message, body.length, body.length - 1)
+  return refused(message, refusal)
+}
+
+function connectionLost(cause?: unknown): SdkError {
+  return transportDown('the connection to the broker was lost', cause ?? undefined)
+}
+
+function nameOf(exchange: string, id: unknown): string {
+  return `${exchange}\n${String(id)}`
+}
