@@ -67,6 +67,7 @@ export class Outbox<Tx> {
   /** Asks the store for its time and begins to send. */
   async start(): Promise<void> {
     await this.time.refresh()
+    this.#endGauges()
     this.#endGauges = depthGauges(this.#surroundings as Surroundings<never>, this.time)
     if (this.#relay === null) return
     this.#relay.start()

@@ -10,11 +10,11 @@ import { ATTRIBUTE, OPERATION, operationTypeOf, spanName, systemOf } from '../te
 import { milliseconds, type Duration } from '../time/duration.ts'
 
 /** Characters of an id, a key, or another name that a message has: what an index of every database takes. */
-export const NAME_CHARS_MAX = 200
+const NAME_CHARS_MAX = 200
 /** Characters of all that an application adds to a message's metadata itself, names included: headers have to hold it. */
-export const CUSTOM_CHARS_MAX = 8_000
+const CUSTOM_CHARS_MAX = 8_000
 /** How far ahead a message can be sent: ten years. What is later is rather a wrong unit. */
-export const AHEAD_MS_MAX = 3_653 * 86_400_000
+const AHEAD_MS_MAX = 3_653 * 86_400_000
 
 /** How a message is published or sent, apart from what it says. */
 export interface SendOptions {

@@ -4,9 +4,9 @@ import type { Cron } from './cron.ts'
 export type Missed = 'skip' | 'once' | 'all'
 
 /** An occurrence that becomes a message later than this was missed; until then it is merely late. */
-export const MISSED_MS = 60_000
+const MISSED_MS = 60_000
 /** Occurrences that become messages in one transaction. */
-export const OCCURRENCES_MAX = 100
+const OCCURRENCES_MAX = 100
 /** Where there is no next occurrence: the end of the year 9999. */
 export const NEVER = 253_402_300_799_000
 

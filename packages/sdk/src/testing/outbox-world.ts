@@ -14,7 +14,7 @@ import { Activity } from '../work/activity.ts'
 import { manualClock, type ManualClock } from './manual-clock.ts'
 
 /** An engine that notes what it gets, and answers what a test wants. */
-export class ScriptedTransport implements Transport {
+class ScriptedTransport implements Transport {
   readonly name = 'scripted'
   readonly capabilities: Capabilities = {
     ordering: true,
