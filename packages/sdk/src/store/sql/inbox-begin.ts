@@ -53,8 +53,9 @@ export class InboxBegin<Tx> {
     )
     const owners = await this.#db.run(
       session,
-      sql`select r.id from ${dialect.rows(JSON.stringify(marked), 'r', BEGIN_CELLS)} join ${raw(names.dedupe)} d
-        on d.scope = ${consumer} and d.dedupe_key = r.dedupe_key and d.message_id = r.id`,
+      sql`select r.id from ${dialect.rows(JSON.stringify(marked), 'r', BEGIN_CELLS)}
+        where (select d.message_id from ${raw(names.dedupe)} d where d.scope = ${consumer}
+          and d.dedupe_key = r.dedupe_key) = r.id`,
     )
     for (const row of owners) first.add(textIn(row, 'id'))
     return first
@@ -150,11 +151,16 @@ export class InboxBegin<Tx> {
     const { dialect, names } = this.#db
     const found = await this.#db.run(
       session,
-      sql`select r.id, k.last_seq from ${dialect.rows(JSON.stringify(numbered), 'r', BEGIN_CELLS)}
-        join ${raw(names.inboxKey)} k on k.consumer = ${consumer} and k.source = r.source and k.type = r.type
-          and k.msg_key = r.msg_key`,
+      sql`select r.id, (select k.last_seq from ${raw(names.inboxKey)} k where k.consumer = ${consumer}
+          and k.source = r.source and k.type = r.type and k.msg_key = r.msg_key) as last_seq
+        from ${dialect.rows(JSON.stringify(numbered), 'r', BEGIN_CELLS)}`,
     )
-    return new Map(found.map((row) => [textIn(row, 'id'), numberIn(row, 'last_seq')]))
+    const last = new Map<string, number>()
+    for (const row of found) {
+      const seq = numberOrNullIn(row, 'last_seq')
+      if (seq !== null) last.set(textIn(row, 'id'), seq)
+    }
+    return last
   }
 }
 

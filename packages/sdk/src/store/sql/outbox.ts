@@ -196,8 +196,8 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     )
     const versions = await this.#db.run(
       session,
-      sql`select s.type, s.msg_key, s.version - r.many as last
-        from ${rows} join ${raw(names.stream)} s on s.type = r.type and s.msg_key = r.msg_key`,
+      sql`select r.type, r.msg_key, (select s.version from ${raw(names.stream)} s
+          where s.type = r.type and s.msg_key = r.msg_key) - r.many as last from ${rows}`,
     )
     return new Map(
       versions.map((row) => [
@@ -234,8 +234,8 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     const json = JSON.stringify(drafts.map(({ id }) => ({ id })))
     return this.#db.run(
       session,
-      sql`select o.id from ${this.#db.dialect.rows(json, 'r', { id: 'text' })}
-        join ${raw(this.#db.names.outbox)} o on o.id = r.id`,
+      sql`select r.id from ${this.#db.dialect.rows(json, 'r', { id: 'text' })}
+        where (select 1 from ${raw(this.#db.names.outbox)} o where o.id = r.id) is not null`,
     )
   }
 
@@ -277,8 +277,8 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
   #fenced(leases: readonly BucketLease[]): Fragment {
     const json = JSON.stringify(leases.map(({ bucket, epoch }) => ({ bucket, epoch })))
     const { dialect, names } = this.#db
-    return sql`bucket in (select b.bucket from ${dialect.rows(json, 'l', { bucket: 'integer', epoch: 'integer' })}
-      join ${raw(names.bucket)} b on b.bucket = l.bucket and b.epoch = l.epoch)`
+    return sql`bucket in (select l.bucket from ${dialect.rows(json, 'l', { bucket: 'small', epoch: 'integer' })}
+      where (select b.epoch from ${raw(names.bucket)} b where b.bucket = l.bucket) = l.epoch)`
   }
 }
 

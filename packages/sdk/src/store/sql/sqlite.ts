@@ -16,11 +16,14 @@ export interface SqliteOptions<Db> extends Omit<SqlStoreOptions, 'schema'> {
 }
 
 /**
- * A store in SQLite 3.39 or later, over better-sqlite3 or node:sqlite. The connections stay the caller's; their journal
- * is set to WAL. A transaction is a connection while one is open on it.
+ * A store in SQLite 3.39 or later, over better-sqlite3 or node:sqlite. The connections stay the caller's; the store's is
+ * set to the journal WAL and to `synchronous = full`. A transaction is a connection while one is open on it.
  */
 export function sqlite<Db extends SqliteHandle>(db: Db, options: SqliteOptions<Db> = {}): Store<Db> {
   const { own = db, clock = systemClock } = options
   own.exec('pragma journal_mode = wal')
+  // better-sqlite3's own default for WAL forgets the last commits when the power fails; but a message is accepted at the
+  // transport, and forgotten there, after the commit of what it did.
+  own.exec('pragma synchronous = full')
   return sqlStore(sqliteDriver(db, own, clock), options)
 }
