@@ -41,6 +41,24 @@ test('an earlier one shortens the sleep that a later one began', async () => {
   expect(world.sent()).toEqual(['m2', 'm1'])
 })
 
+test('one that is set while the others are being looked at is not overslept', async () => {
+  await outbox.stop()
+  const { nextDue } = world.store.timers
+  let setMeanwhile = true
+  world.store.timers.nextDue = async () => {
+    const dueAt = await nextDue.call(world.store.timers)
+    if (setMeanwhile) {
+      setMeanwhile = false
+      await later('1800s', 'm1')
+    }
+    return dueAt
+  }
+  outbox = new Outbox(world.process(), { relay: { poll: '1d' } })
+  await outbox.start()
+  await world.clock.advance('30m')
+  expect(world.sent()).toEqual(['m1'])
+})
+
 test('one that another process set is found within a second of its time', async () => {
   const other = new Outbox<MemoryTransaction>(world.process('other'), { relay: false })
   await world.clock.advance('1m')

@@ -14,6 +14,8 @@ export class Timers<Tx> {
   readonly #pump: Pump
   /** What the pump sleeps until, in the store's time. */
   #awakeAt = Number.POSITIVE_INFINITY
+  /** The earliest timer that was announced and may not be committed yet. */
+  #expectedAt = Number.POSITIVE_INFINITY
 
   /**
    * @param pollMs the longest sleep: other processes set timers without telling
@@ -38,6 +40,7 @@ export class Timers<Tx> {
 
   /** A timer is set, or will be when its transaction commits. */
   expect(dueAt: number): void {
+    this.#expectedAt = Math.min(this.#expectedAt, dueAt)
     if (dueAt >= this.#awakeAt) return
     this.#awakeAt = dueAt
     this.#pump.wakeIn(Math.max(dueAt - this.#time.now(), 0))
@@ -60,8 +63,11 @@ export class Timers<Tx> {
     const dueAt = await store.timers.nextDue()
     if (dueAt !== null && dueAt <= this.#time.now() && (await this.#fire()) > 0) return 0
     // The store's clock may be a little behind what we think it is: then nothing was fired, and we look again.
-    const sleepMs = dueAt === null ? this.#pollMs : Math.min(Math.max(dueAt - this.#time.now(), 1), this.#pollMs)
-    this.#awakeAt = this.#time.now() + sleepMs
+    const now = this.#time.now()
+    if (this.#expectedAt <= now) this.#expectedAt = Number.POSITIVE_INFINITY
+    const nextMs = Math.max(Math.min(dueAt ?? Number.POSITIVE_INFINITY, this.#expectedAt) - now, 1)
+    const sleepMs = Math.min(nextMs, this.#pollMs)
+    this.#awakeAt = now + sleepMs
     return sleepMs
   }
 
