@@ -1,13 +1,14 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
 import { command } from '../contract/command.ts'
 import type { Contract } from '../contract/contract.ts'
 import { event } from '../contract/event.ts'
 import { SdkError } from '../errors.ts'
 import { Register } from '../register/register.ts'
+import type { Service } from '../service.ts'
 import { OutboxWorld } from '../testing/outbox-world.ts'
 import type { AppOperations } from './app-operations.ts'
 import { runAppCommand } from './index.ts'
@@ -233,6 +234,10 @@ describe('a command line that cannot be used is code 2, and says what to write',
       code: 2,
       err: expect.stringContaining('only server'),
     })
+  })
+
+  test('a service is what commands work on', () => {
+    expectTypeOf<Service<{ sql: string }>>().toExtend<AppOperations>()
   })
 
   test('help lists every command', async () => {

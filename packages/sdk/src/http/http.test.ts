@@ -20,7 +20,8 @@ const Secret = event('salary.changed', z.object({}))
 function world(options: Partial<IntakeOptions> = {}, broken?: Error) {
   const base = new OutboxWorld()
   const surroundings = base.process()
-  const submission = new Submission(surroundings, new Outbox(surroundings), new SettingsDirectory())
+  const outbox = new Outbox(surroundings)
+  const submission = new Submission(surroundings, outbox, new SettingsDirectory())
   const register = new Register(surroundings, () => undefined)
   const logged: string[] = []
   const service: IntakeService = {
@@ -42,7 +43,7 @@ function world(options: Partial<IntakeOptions> = {}, broken?: Error) {
       }),
     )
   const get = (path: string, method = 'GET') => fetch(new Request(`http://desk${path}`, { method }))
-  return { base, fetch, node, post, get, logged, submission }
+  return { base, fetch, node, post, get, logged, submission, outbox }
 }
 
 /** The answer as a status and its body. */
@@ -61,7 +62,7 @@ describe('creating a message', () => {
     expect(response.status).toBe(202)
     expect(response.headers.get('location')).toBe(`/messages/${ID}`)
     expect(await response.json()).toEqual({ id: ID, repeated: false })
-    expect(await base.states()).toEqual({ [ID]: 'pending' })
+    expect(await base.states({ direction: 'out' })).toEqual({ [ID]: 'pending' })
   })
 
   test('again with the same key is answered with the same id, and makes no other message', async () => {
@@ -69,7 +70,7 @@ describe('creating a message', () => {
     await post(TV)
     expect(await told(post(TV))).toEqual([202, { id: ID, repeated: true }])
     expect(await told(post(TV, { 'idempotency-key': '"DIR-7"' }))).toMatchObject([202, { id: ID }])
-    expect(await base.states()).toEqual({ [ID]: 'pending' })
+    expect(await base.states({ direction: 'out' })).toEqual({ [ID]: 'pending' })
   })
 
   test('with the same key and other data is refused', async () => {
@@ -97,7 +98,7 @@ describe('creating a message', () => {
     expect(response.headers.get('content-type')).toBe('application/problem+json')
     expect(await response.json()).toMatchObject({ type: 'about:blank', status, code, title: expect.any(String) })
     expect(response.status).toBe(status)
-    expect(await base.states()).toEqual({})
+    expect(await base.states({ direction: 'out' })).toEqual({})
   })
 
   test('what a validator complains of is told with its place', async () => {
@@ -115,7 +116,7 @@ describe('creating a message', () => {
     const { fetch, base } = world({ keyless: true })
     await fetch(withoutKey.clone())
     await fetch(withoutKey.clone())
-    expect(Object.keys(await base.states())).toHaveLength(2)
+    expect(Object.keys(await base.states({ direction: 'out' }))).toHaveLength(2)
   })
 
   test('while the store is away: 503, to be repeated; and of other troubles nothing is told', async () => {
@@ -149,6 +150,13 @@ describe('looking at a message', () => {
     ])
   })
 
+  test('says that it was sent when it is gone from the outbox', async () => {
+    const { post, get, outbox } = world()
+    await post(TV)
+    await outbox.drain()
+    expect(await told(get(`/messages/${ID}`))).toMatchObject([200, { state: 'sent', externalId: 'DIR-7' }])
+  })
+
   test('says nothing of messages that could not have been created here', async () => {
     const { get, submission } = world()
     const id = await submission.createMessage(Secret, {})
@@ -174,7 +182,7 @@ describe('who may', () => {
     expect([stranger.status, stranger.headers.get('www-authenticate')]).toEqual([401, 'Bearer'])
     expect((await post(TV, { authorization: 'Bearer other' })).status).toBe(403)
     expect((await get(`/messages/${ID}`)).status).toBe(401)
-    expect(await base.states()).toEqual({})
+    expect(await base.states({ direction: 'out' })).toEqual({})
     expect((await post(TV, { authorization: 'Bearer good' })).status).toBe(202)
     expect(asked).toEqual([
       ['POST', null],
@@ -212,7 +220,7 @@ describe("Node's own server", () => {
       body: TV,
     })
     expect(await response.json()).toEqual({ id: ID, repeated: false })
-    expect(await base.states()).toEqual({ [ID]: 'pending' })
+    expect(await base.states({ direction: 'out' })).toEqual({ [ID]: 'pending' })
   })
 
   test('says that a body is too large before it has read all of it', async () => {
@@ -244,7 +252,7 @@ describe("Node's own server", () => {
       body: TV,
     })
     expect(response.status).toBe(202)
-    expect(Object.keys(await base.states())).toEqual([ID])
+    expect(Object.keys(await base.states({ direction: 'out' }))).toEqual([ID])
   })
 })
 

@@ -2,7 +2,7 @@ import type { Contract } from '../contract/contract.ts'
 import { SdkError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Inspected } from '../register/register.ts'
-import type { Submitted } from '../register/submission.ts'
+import { SUBMISSIONS, type Submitted } from '../register/submission.ts'
 import { problem, problemOf, type Problem } from './problem.ts'
 
 /** Contracts that others may submit. */
@@ -143,8 +143,11 @@ export class Intake {
 
   async #show(call: Call, id: string): Promise<Reply | Problem> {
     const entries = await this.#service.inspect(id)
-    // Of what was received under the same id nothing is said: it may be another system's.
-    const entry = entries.find(({ direction, type }) => direction === 'out' && this.#contracts.has(type))
+    const ours = entries.filter(({ type }) => this.#contracts.has(type))
+    // What is sent may be gone from the outbox; that it was submitted is remembered longer. Of what consumers received
+    // under the same id nothing is said.
+    const memory = ours.find(({ direction, consumer }) => direction === 'in' && consumer === SUBMISSIONS)
+    const entry = ours.find(({ direction }) => direction === 'out') ?? (memory && { ...memory, state: 'sent' })
     const refused = await this.#refusal(call, entry?.type ?? null)
     if (refused !== null) return refused
     if (entry === undefined)

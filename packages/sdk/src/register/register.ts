@@ -6,7 +6,7 @@ import type { Surroundings } from '../surroundings.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
 import { bulk, type BulkOptions, type BulkResult } from './bulk.ts'
 import type { Pace } from './pace.ts'
-import { CANCELLABLE, filtersOf, keyOf, namesIds, oneOf, PAGE, RETRYABLE, type Selection } from './selection.ts'
+import { CANCELLABLE, filtersOf, keyOf, namesIds, parkedOf, PAGE, RETRYABLE, type Selection } from './selection.ts'
 
 export interface ListOptions {
   /** Entries of a page, at most 1000. Default 100. */
@@ -128,10 +128,8 @@ export class Register<Tx> {
    */
   async edit(id: string, data: unknown, { consumer }: EditOptions = {}): Promise<string> {
     const { store, newId } = this.#surroundings
-    const entry = await oneOf(store.register, id, consumer)
-    const { message, state, type } = entry
-    if (state !== 'parked' || message === null)
-      throw new SdkError('not_found', `the message ${id} is ${state}; only a parked one can be edited`)
+    const entry = await parkedOf(store.register, id, consumer)
+    const { message, type } = entry
     const contract = this.#contractOf(type)
     if (contract === undefined)
       throw new SdkError('unknown_contract', `${id} is a "${type}", which this program does not declare`)

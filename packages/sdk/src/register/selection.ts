@@ -1,4 +1,5 @@
 import { SdkError } from '../errors.ts'
+import type { Message } from '../message/message.ts'
 import type { RegisterEntry, RegisterFilter, RegisterKey, RegisterState, RegisterStore } from '../store/port.ts'
 
 /** Which messages: one by its id, several by theirs, or all that a filter lets through. */
@@ -52,21 +53,31 @@ export function keyOf({ direction, consumer, id }: RegisterEntry): RegisterKey {
 }
 
 /**
- * The one message of an id, of one consumer where several received it.
+ * The one parked message of an id, at one consumer where several gave it up.
  *
  * @throws {SdkError} `not_found`, also when it could be several
  */
-export async function oneOf(register: RegisterStore, id: string, consumer: string | undefined): Promise<RegisterEntry> {
+export async function parkedOf(
+  register: RegisterStore,
+  id: string,
+  consumer: string | undefined,
+): Promise<RegisterEntry & { readonly message: Message }> {
   const { entries } = await register.list(consumer === undefined ? { id } : { id, consumer }, PAGE, null)
-  const [entry, ...others] = entries
-  if (entry === undefined)
-    throw new SdkError(
-      'not_found',
-      `there is no message ${id} in the register${consumer === undefined ? '' : ` of ${consumer}`}; what was sent and is not kept is gone from it`,
-    )
-  if (others.length === 0) return entry
-  const places = entries.map((each) => (each.direction === 'out' ? 'the outbox ("")' : each.consumer)).join(', ')
-  throw new SdkError('not_found', `the message ${id} is in the register several times; name the consumer: ${places}`)
+  const [entry, ...others] = entries.filter(({ state }) => state === 'parked')
+  if (others.length > 0)
+    throw new SdkError('not_found', `${id} is parked several times; name the consumer: ${places(entries)}`)
+  if (entry !== undefined && entry.message !== null) return { ...entry, message: entry.message }
+  const there = entries.map(({ state }) => state).join(', ')
+  throw new SdkError(
+    'not_found',
+    there === ''
+      ? `there is no message ${id} in the register${consumer === undefined ? '' : ` of ${consumer}`}; what was sent and is not kept is gone from it`
+      : `the message ${id} is ${there}; only a parked one can be edited`,
+  )
+}
+
+function places(entries: readonly RegisterEntry[]): string {
+  return entries.map(({ direction, consumer }) => (direction === 'out' ? '"" for the outbox' : consumer)).join(', ')
 }
 
 function isIds(selection: Selection): selection is readonly string[] {

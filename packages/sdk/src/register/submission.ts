@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Contract, DataOf, Encoded } from '../contract/contract.ts'
 import { SdkError } from '../errors.ts'
+import type { OutgoingBuffer } from '../outbox/outgoing-buffer.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import type { SendOptions } from '../outbox/outgoing.ts'
 import type { Message } from '../message/message.ts'
@@ -76,29 +77,37 @@ export class Submission<Tx> {
   }
 
   /**
-   * Creates a message for another system that has a name for it, once: its id is made of the contract's name and the
-   * external id, so that a repetition is the same message, here as long as it is in the register, and at its consumers as
-   * long as they remember it.
+   * Creates a message for another system that has a name for it, once: a repetition is recognised as long as the service
+   * remembers what it received (`retention.done`), wherever the message has got to by then. Its id is made of service,
+   * contract and external id, so that later still it is the same message to whoever remembers that.
    *
-   * @throws {SdkError} `refused` when there is one of that name with other data; else as {@link createMessage}
+   * @throws {SdkError} `refused` when there was one of that name with other data; else as {@link createMessage}
    */
   async submit<C extends SendableContract>(contract: C, data: DataOf<C>, options: SubmitOptions): Promise<Submitted> {
     const { externalId } = options
     if (externalId === '')
       throw new SdkError('invalid_declaration', 'the externalId is empty; give the other system’s name')
-    const { service } = this.#surroundings
+    const { service, store } = this.#surroundings
     const id = submissionId(service, contract.name, externalId)
-    const known = await this.#find(id)
-    if (known === undefined) await this.#add(contract, data, { ...options, id })
-    // Between the look and the insert another process may have been faster: what is there now is what counts.
-    const there = (known ?? (await this.#find(id)))?.message ?? null
-    if (there !== null && !sameBody(there, await contract.encode(data as never)))
-      throw new SdkError(
-        'refused',
-        `${contract.name} with the external id ${JSON.stringify(externalId)} was submitted before with other data; use another id for another message`,
-        { data: { id, externalId } },
-      )
-    return { id, repeated: known !== undefined }
+    const encoded = await contract.encode(data as never)
+    const memory = memoryOf(id, contract, encoded, externalId, service, await store.now())
+    const repeated = !(await this.#within(async (buffer, tx) => {
+      const [verdict] = await store.inbox.begin(tx, SUBMISSIONS, [memory], false)
+      if (verdict?.kind !== 'new') return false
+      await this.#send(buffer, contract, data, { ...options, id })
+      return true
+    }))
+    if (repeated) {
+      const filter = { id, direction: 'in', consumer: SUBMISSIONS } as const
+      const [known] = (await store.register.list(filter, 1, null)).entries
+      if (known !== undefined && known.key !== memory.key)
+        throw new SdkError(
+          'refused',
+          `${contract.name} with the external id ${JSON.stringify(externalId)} was submitted before with other data; use another id for another message`,
+          { data: { id, externalId } },
+        )
+    }
+    return { id, repeated }
   }
 
   /**
@@ -148,22 +157,66 @@ export class Submission<Tx> {
   }
 
   async #add<C extends SendableContract>(contract: C, data: DataOf<C>, options: SendOptions): Promise<string> {
+    return this.#within((buffer) => this.#send(buffer, contract, data, options))
+  }
+
+  /** Runs `work` in a transaction, and has what it sends looked for when that has committed. */
+  async #within<T>(work: (buffer: OutgoingBuffer<Tx>, tx: Tx) => Promise<T>): Promise<T> {
+    const { buffer, result } = await this.#surroundings.store.transaction(async (tx) => {
+      const filling = this.#outbox.buffer(tx)
+      const made = await work(filling, tx)
+      await filling.flush()
+      return { buffer: filling, result: made }
+    })
+    buffer.committed()
+    return result
+  }
+
+  async #send<C extends SendableContract>(
+    buffer: OutgoingBuffer<Tx>,
+    contract: C,
+    data: DataOf<C>,
+    options: SendOptions,
+  ): Promise<string> {
     const settings = this.#settings.of(contract.name)
     if (settings?.bodyBytesMax !== undefined) {
       const { body } = await contract.encode(data as never)
       checkSize(contract.name, body.byteLength, settings.system, settings.bodyBytesMax)
     }
     const ttl = options.ttl ?? settings?.ttl
-    const { buffer, id } = await this.#surroundings.store.transaction(async (tx) => {
-      const filling = this.#outbox.buffer(tx)
-      // What the other kind of contract has in common with this one is all that is needed of either.
-      const command = contract as Contract<'command', string, DataOf<C>>
-      const made = await filling.scopeOf(null).send(command, data, ttl === undefined ? options : { ...options, ttl })
-      await filling.flush()
-      return { buffer: filling, id: made }
-    })
-    buffer.committed()
-    return id
+    // What the other kind of contract has in common with this one is all that is needed of either.
+    const command = contract as Contract<'command', string, DataOf<C>>
+    return buffer.scopeOf(null).send(command, data, ttl === undefined ? options : { ...options, ttl })
+  }
+}
+
+/**
+ * Whose memory submissions are kept in: beside the consumers', and as long as theirs. No handler has this name, because
+ * those of handlers begin with their service's.
+ */
+export const SUBMISSIONS = 'submissions'
+
+/** What is remembered of a submission: its id, and in the place of the key a hash of what it said. */
+function memoryOf(
+  id: string,
+  contract: SendableContract,
+  { version, contentType, body }: Encoded,
+  externalId: string,
+  source: string,
+  time: number,
+): Message {
+  return {
+    id,
+    kind: contract.kind,
+    type: contract.name,
+    version,
+    source,
+    time,
+    key: createHash('sha256').update(`${version} ${contentType} `).update(body).digest('hex'),
+    keySeq: null,
+    contentType,
+    body: new Uint8Array(),
+    metadata: { correlationId: id, externalId },
   }
 }
 
@@ -185,8 +238,4 @@ function checkSize(contract: string, bytes: number, system: string, max: number)
     `a ${contract} of ${bytes} bytes is larger than the ${max} that the settings of "${system}" allow`,
     { data: { bytes, max } },
   )
-}
-
-function sameBody(there: Message, given: Encoded): boolean {
-  return there.version === given.version && Buffer.compare(there.body, given.body) === 0
 }
