@@ -23,7 +23,7 @@ export interface ReadWork extends Work {
 }
 
 /** Type of what is no message. */
-export const UNKNOWN_TYPE = 'unknown'
+const UNKNOWN_TYPE = 'unknown'
 
 export function delivered(delivery: Delivery, ordered: boolean, now: number): Work {
   const message = delivery.message ?? unreadable(delivery, now)
