@@ -1,7 +1,16 @@
 import { createPool, type Connection, type Pool, type PoolConnection } from 'mysql2/promise'
 import { describe, expect, test } from 'vitest'
 import { mysql } from '@stathmos/sdk/stores/mysql'
-import { draftOf, dueIds, messageOf } from '../../packages/sdk/src/store/contract-sample.ts'
+import {
+  claim,
+  claimedIds,
+  draftOf,
+  dueIds,
+  idsOf,
+  keep,
+  messageOf,
+} from '../../packages/sdk/src/store/contract-sample.ts'
+import { noMariadb, startMariadb } from '../peers/mariadb.ts'
 import { CONNECTIONS, storesOver } from './over.ts'
 
 describe('a store over mysql2', () => {
@@ -67,6 +76,44 @@ describe('a store over mysql2', () => {
         expect(added[0]).toMatchObject({ ...fields, keySeq: 1 })
         await close()
       })
+    },
+  )
+
+  test.skipIf(noMariadb !== null)(
+    'who claims while another claim is under way finds what that one did not take',
+    async () => {
+      const server = await startMariadb()
+      const pool = createPool({ uri: server.url, connectionLimit: CONNECTIONS })
+      const store = mysql(pool)
+      await store.migrate()
+      const messages = Array.from({ length: 10 }, () => messageOf())
+      await keep(store, messages)
+      let claimed = (): void => {}
+      const underWay = new Promise<void>((resolve) => (claimed = resolve))
+      let commit = (): void => {}
+      const committing = new Promise<void>((resolve) => (commit = resolve))
+      const slow = mysql({
+        query: (text, values) => pool.query(text, values),
+        async getConnection() {
+          const connection = await pool.getConnection()
+          const commitNow = connection.commit.bind(connection)
+          connection.commit = async () => {
+            claimed()
+            await committing
+            connection.commit = commitNow
+            await commitNow()
+          }
+          return connection
+        },
+      })
+      const first = claim(slow, { limit: 5 })
+      await underWay
+      const second = await claim(store, { limit: 100 })
+      commit()
+      expect(claimedIds(second)).toHaveLength(5)
+      expect([...claimedIds(await first), ...claimedIds(second)].toSorted()).toEqual(idsOf(messages).toSorted())
+      await pool.end()
+      await server.stop()
     },
   )
 

@@ -30,6 +30,11 @@ export interface Dialect {
   readonly forUpdate: string
   /** The same for rows that any other process may take instead: those that are locked are left out, where it can be said. */
   readonly forUpdateOfFree: string
+  /**
+   * Column of the inbox that is the due time of what can be claimed, and null for all else, where an index cannot be of
+   * some rows only. Default: `due_at`.
+   */
+  readonly claimDue?: string
   /** Whether `insert`, `update` and `delete` can tell what they changed with `returning`. */
   readonly returning: boolean
   /**

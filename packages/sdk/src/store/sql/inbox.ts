@@ -1,6 +1,6 @@
 import { SdkError } from '../../errors.ts'
 import { InboxBegin, rowOf } from './inbox-begin.ts'
-import { raw, sql, type Fragment } from './fragment.ts'
+import { list, raw, sql, type Fragment } from './fragment.ts'
 import {
   attemptsIn,
   MESSAGE_CELLS,
@@ -47,21 +47,22 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
 
   claim(consumer: string, ordered: boolean, leaseMs: number, limit: number): Promise<readonly InboxEntry[]> {
     const { dialect, names, now } = this.#db
+    const due = this.#due()
     return this.#db.together(async (session) => {
       const rows = await this.#db.run(
         session,
         sql`select consumer, state, attempts, errors, due_at, epoch, reason, ${raw(MESSAGE_COLUMNS.join(', '))}
           from ${raw(names.inbox)} i
-          where i.consumer = ${consumer} and ${raw(CLAIMABLE)} and i.due_at <= ${now} and ${this.#first(ordered)}
-          order by i.due_at, i.seq limit ${limit}${raw(dialect.forUpdateOfFree)}`,
+          where i.consumer = ${consumer} and ${raw(CLAIMABLE)} and ${due} <= ${now} and ${this.#first(ordered)}
+          order by ${due}, i.seq limit ${limit}${raw(dialect.forUpdateOfFree)}`,
       )
       if (rows.length === 0) return []
-      const ids = JSON.stringify(rows.map((row) => ({ id: textIn(row, 'id') })))
+      const ids = rows.map((row) => textIn(row, 'id'))
       await this.#db.run(
         session,
         sql`update ${raw(names.inbox)} set state = 'running', holds = case when msg_key is null then 0 else 1 end,
           attempts = attempts + 1, epoch = epoch + 1, due_at = ${now} + ${Math.ceil(leaseMs)}
-          where consumer = ${consumer} and id in (select r.id from ${dialect.rows(ids, 'r', { id: 'text' })})`,
+          where consumer = ${consumer} and id in ${this.#claimed(ids)}`,
       )
       return rows.map((row) => {
         const entry = entryIn(row)
@@ -119,7 +120,9 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
     const { dialect, names, now } = this.#db
     const json = JSON.stringify(entries.map(({ message, epoch }) => ({ id: message.id, epoch })))
     const claims = dialect.rows(json, 'r', { id: 'text', epoch: 'integer' })
-    const held = sql`consumer = ${consumer} and state = 'running' and (id, epoch) in (select r.id, r.epoch from ${claims})`
+    const named = dialect.returning ? raw('') : sql` and id in ${list(entries.map(({ message }) => message.id))}`
+    const held = sql`consumer = ${consumer} and state = 'running'${named}
+      and (id, epoch) in (select r.id, r.epoch from ${claims})`
     const set = sql`due_at = ${now} + ${Math.ceil(leaseMs)}`
     const renew = sql`update ${raw(names.inbox)} set ${set} where ${held}`
     const rows = dialect.returning
@@ -134,7 +137,7 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
   async nextDue(consumer: string, ordered: boolean): Promise<number | null> {
     const [row] = await this.#db.run(
       null,
-      sql`select min(i.due_at) as due_at from ${raw(this.#db.names.inbox)} i
+      sql`select min(${this.#due()}) as due_at from ${raw(this.#db.names.inbox)} i
         where i.consumer = ${consumer} and ${raw(CLAIMABLE)} and ${this.#first(ordered)}`,
     )
     return numberOrNullIn(row!, 'due_at')
@@ -172,6 +175,19 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
       state: textIn(row, 'state') as InboxState,
       count: numberIn(row, 'messages'),
     }))
+  }
+
+  /** When a row `i` that can be claimed is due. */
+  #due(): Fragment {
+    return raw(`i.${this.#db.dialect.claimDue ?? 'due_at'}`)
+  }
+
+  /** Ids as a list. MariaDB looks a subquery up for every row of the consumer before it changes any. */
+  #claimed(ids: readonly string[]): Fragment {
+    const { dialect } = this.#db
+    if (!dialect.returning) return list(ids)
+    const rows = dialect.rows(JSON.stringify(ids.map((id) => ({ id }))), 'r', { id: 'text' })
+    return sql`(select r.id from ${rows})`
   }
 
   /** Whether a row `i` is the earliest of its key that is not done. */

@@ -31,6 +31,12 @@ const CELLS: Readonly<Record<Cell, string>> = {
   integer: 'bigint',
 }
 
+/**
+ * The due time of what can be claimed. With an index in just that order a claim locks what it takes; sorting would lock all
+ * that is due, and whoever claims at the same time would find nothing left.
+ */
+const CLAIM_DUE = 'claim_due'
+
 /** What InnoDB takes as a key, in characters of four bytes. */
 const KEY_CHARS_MAX = 768
 
@@ -47,6 +53,7 @@ export const mysqlDialect: Dialect = {
   },
   forUpdate: ' for update',
   forUpdateOfFree: ' for update skip locked',
+  claimDue: CLAIM_DUE,
   returning: false,
   // Of all that `ignore` lets pass only the duplicate can happen: lengths and kinds of values were looked at before.
   insertNew: (into, columns, select) => sql`insert ignore into ${raw(`${into} (${columns.join(', ')})`)} ${select}`,
@@ -65,10 +72,17 @@ export const mysqlDialect: Dialect = {
       const bare = type.replace('?', '') as ColumnType
       return `${column} ${TYPES[bare]}${type.endsWith('?') ? '' : ' not null'}`
     })
+    const claims = indexes.find((index) => index.where !== undefined && index.columns.at(-1) === 'due_at')
+    if (claims !== undefined)
+      columns.push(`${CLAIM_DUE} bigint generated always as (case when ${claims.where} then due_at end) virtual`)
     const keys = [
       ...primary(table),
       ...table.unique.map((key) => `unique key (${key.join(', ')})`),
-      ...indexes.map((index) => `key ${index.name} (${index.columns.join(', ')})`),
+      ...indexes.map((index) => {
+        // The rows that matter are those whose time is not null, whatever their state is.
+        const parts = index === claims ? ['consumer', CLAIM_DUE, 'seq'] : index.columns
+        return `key ${index.name} (${parts.join(', ')})`
+      }),
     ]
     const rest = `engine = innodb row_format = dynamic character set utf8mb4 ${COLLATION}`
     return [`create table if not exists ${name} (${[...columns, ...keys].join(', ')}) ${rest}`]
