@@ -1,10 +1,88 @@
 // The SDK's AMQP transport against a real broker, over connections that can be cut.
+import { connect } from 'amqplib'
 import { transportContract } from '@stathmos/sdk/contracts/transport'
-import { afterAll, test } from 'vitest'
+import { amqp } from '@stathmos/sdk/transports/amqp'
+import { afterAll, expect, test } from 'vitest'
 import { startTestBroker } from 'stathmos/test'
+import { silentLog } from '../../packages/sdk/src/log.ts'
+import { systemRandom } from '../../packages/sdk/src/random.ts'
+import { manualClock } from '../../packages/sdk/src/testing/manual-clock.ts'
+import {
+  consumerOf,
+  contractOf,
+  Inbox,
+  messageOf,
+  plainForm,
+} from '../../packages/sdk/src/transport/contract/parties.ts'
 import { amqpSubject } from '../amqp/sdk-subject.ts'
 
-const broker = await startTestBroker()
+const broker = await startTestBroker({ settings: { maxMessageBytes: 1_000_000 } })
 afterAll(() => broker.stop())
 
 test.each(transportContract({ open: () => amqpSubject(broker.urls.amqp) }))('$name', ({ run }) => run())
+
+async function opened(options: { readonly bodyBytesMax?: number } = {}) {
+  const transport = amqp({ url: broker.urls.amqp, ...options })
+  const surroundings = { form: plainForm, clock: manualClock(), random: systemRandom, log: silentLog }
+  await transport.open({ ...surroundings, service: 'shop' })
+  return transport
+}
+
+test('of a batch, only the message that the broker itself finds too large is refused', async () => {
+  const transport = await opened({ bodyBytesMax: 2_000_000 })
+  const contract = contractOf('event')
+  const consumer = consumerOf(contract, 'reader')
+  await transport.declare({ sends: [contract], consumers: [consumer] })
+  const large = { body: new Uint8Array(1_500_000) }
+  const batch = ['1', '2', 'large', '4'].map((text) => messageOf(contract, text, text === 'large' ? large : {}))
+  const results = await transport.send(batch)
+  expect(results.map((result) => (result === 'sent' ? result : result.code))).toEqual([
+    'sent',
+    'sent',
+    'too_large',
+    'sent',
+  ])
+  expect(await transport.send([messageOf(contract, '5')])).toEqual(['sent'])
+  const inbox = await Inbox.open(transport, consumer)
+  while (inbox.texts.at(-1) !== '5') await inbox.accept(1)
+  expect([...new Set(inbox.texts)]).toEqual(['1', '2', '4', '5'])
+  await transport.close()
+})
+
+test('a property that does not fit its field refuses its message and no other', async () => {
+  const transport = await opened()
+  const contract = contractOf('event')
+  const [first, second] = await transport.send([
+    messageOf(contract, 'a', { id: 'é'.repeat(200) }),
+    messageOf(contract, 'b'),
+  ])
+  expect(first).toMatchObject({ code: 'refused', retryable: false })
+  expect(second).toBe('sent')
+  await transport.close()
+})
+
+test('an exchange that was deleted while the service runs is made again', async () => {
+  const transport = await opened()
+  const contract = contractOf('event')
+  await transport.declare({ sends: [contract], consumers: [] })
+  const operator = await connect(broker.urls.amqp)
+  await (await operator.createChannel()).deleteExchange(contract.type)
+  await operator.close()
+  await expect(transport.send([messageOf(contract, '1')])).rejects.toMatchObject({ code: 'transport_down' })
+  expect(await transport.send([messageOf(contract, '1')])).toEqual(['sent'])
+  await transport.close()
+})
+
+test('a queue that is there with other arguments is told at the declaration', async () => {
+  const transport = await opened()
+  const contract = contractOf('event')
+  const consumer = consumerOf(contract, 'reader', { ordered: true })
+  const operator = await connect(broker.urls.amqp)
+  await (await operator.createChannel()).assertQueue(`${consumer.queue}.0`, { durable: true })
+  await operator.close()
+  const declaring = transport.declare({ sends: [], consumers: [consumer] })
+  await expect(declaring).rejects.toMatchObject({ code: 'invalid_declaration', retryable: false })
+  // The connection is as it was.
+  expect(await transport.send([messageOf(contract, '1')])).toEqual(['sent'])
+  await transport.close()
+})

@@ -24,7 +24,7 @@ interface Work {
 }
 
 /** Watches several processes: that a key is in one's hands only, and that what comes first of it is in order. */
-function work(): Work & { readonly wrong: string[] } {
+function work(subject: TransportSubject): Work & { readonly wrong: string[] } {
   const byKey = new Map<string, number[]>()
   const hands = new Map<string, { process: string; count: number }>()
   const wrong: string[] = []
@@ -47,7 +47,7 @@ function work(): Work & { readonly wrong: string[] } {
       const fresh = !seen.includes(number)
       if (fresh) seen.push(number)
       // Not within the call: a consumer works on it for a while.
-      setImmediate(() => {
+      void subject.elapse(1).then(() => {
         const left = hands.get(name)!.count - 1
         if (left > 0) hands.set(name, { process, count: left })
         else hands.delete(name)
@@ -82,7 +82,7 @@ async function keepsOrder(subject: TransportSubject, partitions: number): Promis
   const transport = await subject.open('shop', plainForm)
   if (!transport.capabilities.ordering) return transport.close()
   await transport.declare({ sends: [contract], consumers: [consumer] })
-  const seen = work()
+  const seen = work(subject)
   await sendRounds(transport, contract, 0, 10)
   await Inbox.open(transport, consumer, 7, (delivery) => seen.take('only', delivery))
   await sendRounds(transport, contract, 10, 30)
@@ -129,7 +129,7 @@ export const orderingPromises: readonly TransportPromise[] = [
       const sender = await subject.open('sender', plainForm)
       if (!sender.capabilities.ordering) return sender.close()
       await sender.declare({ sends: [contract], consumers: [consumer] })
-      const seen = work()
+      const seen = work(subject)
       const processes = await Promise.all(
         ['a', 'b'].map(async (name) => {
           const transport = await subject.open('shop', plainForm)
@@ -197,7 +197,7 @@ export const orderingPromises: readonly TransportPromise[] = [
         (key, i, all) => all.findIndex((other) => bucketOf(other) % 4 === bucketOf(key) % 4) === i,
       )
       const busy = new Set<string>()
-      const seen = work()
+      const seen = work(subject)
       for (const [n, transport] of transports.entries()) {
         await Inbox.open(transport, consumer, 5, (delivery) => {
           busy.add(String(n))

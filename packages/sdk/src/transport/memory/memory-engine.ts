@@ -69,6 +69,13 @@ export class MemoryEngine implements QueueHost, SharedEngine {
     return this.#queues.get(queue)?.waiting ?? 0
   }
 
+  /** Messages in all queues, those in processes' hands included. */
+  get size(): number {
+    let size = 0
+    for (const queue of this.#queues.values()) size += queue.waiting + queue.unsettled
+    return size
+  }
+
   declare(topology: ConsumerTopology): MemoryQueue {
     const partitions = queuesOf(topology).length
     let queue = this.#queues.get(topology.queue)

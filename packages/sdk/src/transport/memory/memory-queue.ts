@@ -32,6 +32,11 @@ export class MemoryQueue {
     return this.#lanes.reduce((sum, { lane }) => sum + lane.size, 0)
   }
 
+  /** Messages that were delivered and not settled. */
+  get unsettled(): number {
+    return this.#readers.reduce((sum, { held }) => sum + held.size, 0)
+  }
+
   put(entry: Entry, bucket: number): void {
     this.#lanes[bucket % this.#lanes.length]!.lane.add(entry)
     this.#turnSoon()
