@@ -16,7 +16,7 @@ export interface PgClient {
   on(event: 'error', listener: (error: Error) => void): unknown
   on(event: 'end', listener: () => void): unknown
   removeListener(event: string, listener: (error?: Error) => void): unknown
-  /** `pg` from 8.17: what the server last said, `I` outside of a transaction. */
+  /** Newer versions of `pg`: what the server last said, `I` outside of a transaction. */
   getTransactionStatus?(): string | null
 }
 
