@@ -74,7 +74,7 @@ export function filterOf(flags: Flags, now: number): RegisterFilter {
   }
 }
 
-export function statesOf(flags: Flags): readonly RegisterState[] | undefined {
+function statesOf(flags: Flags): readonly RegisterState[] | undefined {
   return flags.state
     ?.flatMap((each) => each.split(','))
     .map((state) => {
