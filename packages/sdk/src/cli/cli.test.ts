@@ -63,8 +63,8 @@ describe('looking', () => {
     await base.clock.advance(180_000)
     const { code, out, err } = await run('outbox')
     expect(out).toBe(
-      'id  contract          key  where   state    tries  age  why\n' +
-        'm1  ticket.submitted  k    outbox  pending      0  3m   -\n',
+      'id  contract          key  where   state    tries  age  next  why\n' +
+        'm1  ticket.submitted  k    outbox  pending      0  3m   -     -\n',
     )
     expect(err).toBe('1 pending, the oldest for 3m; 0 parked, which hold 0 keys back\n')
     expect([code, closed()]).toEqual([0, 1])

@@ -8,6 +8,9 @@ import { UsageError } from './usage-error.ts'
 
 const LIMIT = 50
 
+/** States in which a message waits for its time. */
+const LATER: readonly string[] = ['scheduled', 'pending', 'waiting', 'retrying']
+
 /** `outbox`: what waits to be sent. */
 export const outbox: Command = async (invocation) => {
   const { app, io, flags } = invocation
@@ -122,6 +125,8 @@ function entryTable(entries: readonly RegisterEntry[], now: number): string {
     state: ({ state }) => state,
     tries: ({ attempts }) => attempts,
     age: ({ createdAt }) => age(now - createdAt),
+    next: ({ state, dueAt }) =>
+      dueAt !== null && dueAt > now && LATER.includes(state) ? `in ${age(dueAt - now)}` : null,
     why: ({ reason, errors }) => reason ?? errors.at(-1)?.message ?? null,
   })
 }
