@@ -13,7 +13,7 @@ export interface Clock {
   now(): number
   /** Time in ms that never goes back; its zero has no meaning. */
   monotonic(): number
-  /** Calls `fire` once, `delayMs` from now at the earliest. The timer keeps no process alive. */
+  /** Calls `fire` once, `delayMs` from now at the earliest. The process stays alive for it: a service runs until it is stopped. */
   after(delayMs: number, fire: () => void): Timer
 }
 
@@ -26,7 +26,6 @@ export const systemClock: Clock = {
   monotonic: () => performance.now(),
   after(delayMs, fire) {
     const timer = setTimeout(fire, Math.min(Math.max(delayMs, 0), TIMER_MS_MAX))
-    timer.unref()
     return { cancel: () => clearTimeout(timer) }
   },
 }

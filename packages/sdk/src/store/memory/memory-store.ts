@@ -1,4 +1,4 @@
-import type { Clock } from '../../time/clock.ts'
+import { systemClock, type Clock } from '../../time/clock.ts'
 import type { Store } from '../port.ts'
 import { MemoryDatabase } from './database.ts'
 import { MemoryInbox } from './inbox.ts'
@@ -22,8 +22,8 @@ export interface MemoryStore extends Store<MemoryTransaction> {
 }
 
 export interface MemoryStoreOptions {
-  /** The database's clock. */
-  readonly clock: Clock
+  /** The database's clock. Default: the machine's. */
+  readonly clock?: Clock
 }
 
 /**
@@ -32,7 +32,7 @@ export interface MemoryStoreOptions {
  * or row wait for each other, and others do not. Of two that wait for each other in a circle one is refused with
  * `conflict`. Several services may share one, as they may share a database.
  */
-export function memoryStore({ clock }: MemoryStoreOptions): MemoryStore {
+export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): MemoryStore {
   const database = new MemoryDatabase(clock)
   const outbox = new MemoryOutbox(database)
   const timers = new MemoryTimers(database, outbox)
