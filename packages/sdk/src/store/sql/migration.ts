@@ -7,7 +7,7 @@ import type { Database } from './database.ts'
 import type { SqlSession } from './driver.ts'
 
 /** The version of the tables that this code works with. */
-export const SCHEMA_VERSION = 1
+const SCHEMA_VERSION = 1
 
 /** Makes the tables, and says whether they are there. */
 export class Migration<Tx> {
