@@ -2,12 +2,12 @@ import type { OutboxDepth } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
 import type { Attributes } from '../telemetry/telemetry.ts'
 import type { StoreTime } from './store-time.ts'
-import { METRIC } from '../telemetry/conventions.ts'
+import { ATTRIBUTE, METRIC } from '../telemetry/conventions.ts'
 
 /** Gauges that are collected together share what the store said. */
 const SHARED_MS = 1_000
 
-/** Reports how full the outbox is, and how late the timers are. Returns what ends it. */
+/** Reports how full outbox and inbox are, how late the timers, and whether the engine is there. Returns what ends it. */
 export function depthGauges(surroundings: Surroundings<never>, time: StoreTime): () => void {
   const { clock, store, telemetry } = surroundings
   let askedAt = Number.NEGATIVE_INFINITY
@@ -22,7 +22,20 @@ export function depthGauges(surroundings: Surroundings<never>, time: StoreTime):
   const ageOf = (at: number | null): number => (at === null ? 0 : Math.max(time.now() - at, 0) / 1000)
   const gauge = (name: string, read: () => Promise<number>): (() => void) =>
     telemetry.gauge(name, async () => [{ value: await read(), attributes: NONE }])
+  let up = true
   const ends = [
+    surroundings.transport.watch((now) => (up = now)),
+    gauge(METRIC.transportUp, async () => (up ? 1 : 0)),
+    telemetry.gauge(METRIC.inboxStored, async () => {
+      const stored = await store.inbox.depth()
+      // What is done is no backlog, and there is always a lot of it.
+      return stored
+        .filter(({ state }) => state !== 'done')
+        .map(({ consumer, state, count }) => ({
+          value: count,
+          attributes: { [ATTRIBUTE.consumerGroup]: consumer, [ATTRIBUTE.state]: state },
+        }))
+    }),
     gauge(METRIC.outboxPending, async () => (await depth()).pending),
     gauge(METRIC.outboxOldestAge, async () => ageOf((await depth()).oldestAt)),
     gauge(METRIC.outboxParked, async () => (await depth()).parked),

@@ -37,7 +37,6 @@ export const ATTRIBUTE = {
   key: 'stathmos.sdk.message.key',
   version: 'stathmos.sdk.message.version',
   schedule: 'stathmos.sdk.schedule',
-  rate: 'stathmos.sdk.rate',
 } as const
 
 /** Values of {@link ATTRIBUTE.operationName}; a span's name is `<operation> <contract>`, see {@link spanName}. */
@@ -105,7 +104,7 @@ export const METRIC = {
   schedulesFired: 'stathmos.sdk.schedules.fired',
   /** Counter, by schedule: occurrences that were skipped. */
   schedulesSkipped: 'stathmos.sdk.schedules.skipped',
-  /** Counter, by rate: messages that had to wait for their turn. */
+  /** Counter, by consumer: messages that had to wait for their turn. */
   rateWaits: 'stathmos.sdk.rate.waits',
 
   /** Gauge: requests that wait for a reply. */

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import {
   context,
   createTraceState,
@@ -46,7 +46,14 @@ function remembering() {
     getTracer: () => ({
       startSpan(name: string, options: SpanOptions = {}) {
         const parent = trace.getSpanContext(context.active())?.spanId
-        const told: Told = { name, options, parent, attributes: { ...options.attributes }, exceptions: [], ended: false }
+        const told: Told = {
+          name,
+          options,
+          parent,
+          attributes: { ...options.attributes },
+          exceptions: [],
+          ended: false,
+        }
         spans.push(told)
         const spanId = String(spans.length).padStart(16, '0')
         return {
@@ -81,7 +88,9 @@ function remembering() {
   /** What somebody sees who collects now. */
   const collect = async () => {
     const seen: unknown[] = []
-    const result = { observe: (gauge: { name: string }, value: number, more: unknown) => seen.push([gauge.name, value, more]) }
+    const result = {
+      observe: (gauge: { name: string }, value: number, more: unknown) => seen.push([gauge.name, value, more]),
+    }
     for (const { callback } of observers) await callback(result as unknown as BatchObservableResult)
     return seen
   }
@@ -212,10 +221,22 @@ describe('names', () => {
 
   const page = readFileSync(new URL('../../../../docs/sdk/operations.md', import.meta.url), 'utf8')
   test('of all metrics are rows of docs/sdk/operations.md, with their units', () => {
-    const rows = [...page.matchAll(/^\| `([a-z_.]+)` \| [a-z ]+ \| ([^ |]+) \|/gm)].map(([, name, unit]) => [name, unit])
+    const rows = [...page.matchAll(/^\| `([a-z_.]+)` \| [a-z ]+ \| ([^ |]+) \|/gm)].map(([, name, unit]) => [
+      name,
+      unit,
+    ])
     expect(Object.fromEntries(rows)).toEqual(
       Object.fromEntries(Object.values(METRIC).map((name) => [name, unitOf(name)])),
     )
+  })
+
+  test('of all metrics are told by somebody', () => {
+    const source = new URL('..', import.meta.url)
+    const told = readdirSync(source, { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts') && !path.endsWith('.test.ts'))
+      .map((path) => readFileSync(new URL(path, source), 'utf8'))
+      .join('\n')
+    expect(Object.keys(METRIC).filter((name) => !new RegExp(`METRIC\\.${name}\\b`).test(told))).toEqual([])
   })
 
   test('in the alert rules are names of metrics', () => {
