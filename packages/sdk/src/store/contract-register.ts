@@ -91,6 +91,17 @@ export const registerPromises: readonly StorePromise[] = [
     },
   },
   {
+    name: 'of a handled message its type, key and external id are remembered, and not its body',
+    async run({ store }) {
+      await begin(store, [messageOf({ id: 'a', key: 'k', metadata: { correlationId: 'c', externalId: 'X' } })])
+      const { entries } = await store.register.list({ id: 'a' }, 10, null)
+      assert.deepEqual(
+        entries.map(({ state, type, key, externalId, message }) => [state, type, key, externalId, message]),
+        [['done', 'ticket.submitted', 'k', 'X', null]],
+      )
+    },
+  },
+  {
     name: 'a timer is scheduled in the register, with its time, until it fires',
     async run({ store }) {
       const draft = draftOf({ key: 'k' })
