@@ -86,3 +86,23 @@ test('a queue that is there with other arguments is told at the declaration', as
   expect(await transport.send([messageOf(contract, '1')])).toEqual(['sent'])
   await transport.close()
 })
+
+test('a queue that was deleted while it is read is made again, and read', async () => {
+  const clock = manualClock()
+  const transport = amqp({ url: broker.urls.amqp })
+  await transport.open({ form: plainForm, clock, random: systemRandom, log: silentLog, service: 'shop' })
+  const contract = contractOf('event')
+  const consumer = consumerOf(contract, 'reader')
+  await transport.declare({ sends: [contract], consumers: [consumer] })
+  const inbox = await Inbox.open(transport, consumer)
+  const operator = await connect(broker.urls.amqp)
+  await (await operator.createChannel()).deleteQueue(consumer.queue)
+  await operator.close()
+  // Nobody hears of it but the transport: what is sent meanwhile reaches nobody.
+  while (inbox.unread === 0) {
+    await clock.advance(1_000)
+    await transport.send([messageOf(contract, 'again')])
+  }
+  expect((await inbox.accept(1))[0]).toBe('again')
+  await transport.close()
+})

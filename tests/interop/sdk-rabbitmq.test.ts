@@ -5,9 +5,8 @@ import { rabbitmqHome, startRabbitmq } from '../../bench/peers/rabbitmq.mjs'
 import { amqpSubject } from '../amqp/sdk-subject.ts'
 
 const installed = rabbitmqHome() !== undefined
-const title = `RabbitMQ${installed ? '' : ' (skipped: apt-get install rabbitmq-server)'}`
 
-describe.skipIf(!installed)(title, async () => {
+describe.skipIf(!installed)(`RabbitMQ${installed ? '' : ' (skipped: apt-get install rabbitmq-server)'}`, async () => {
   const node = installed ? await startRabbitmq() : undefined
   afterAll(() => node?.stop())
 

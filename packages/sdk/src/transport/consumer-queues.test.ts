@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import { assert, integer, property } from 'fast-check'
 import { expect, test } from 'vitest'
 import { BUCKETS } from '../message/bucket.ts'
 import { queuesOf } from './consumer-queues.ts'
@@ -13,8 +13,8 @@ test('an unordered consumer has one queue for everything', () => {
 })
 
 test('every bucket belongs to one partition of an ordered consumer, whatever their number', () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 2, max: BUCKETS }), (partitions) => {
+  assert(
+    property(integer({ min: 2, max: BUCKETS }), (partitions) => {
       const queues = queuesOf(consumerOf(contract, 'reader', { ordered: true, partitions }))
       expect(queues.every(({ singleActive }) => singleActive)).toBe(true)
       expect(new Set(queues.map(({ name }) => name)).size).toBe(partitions)

@@ -10,12 +10,12 @@ export type { TransportSubject } from './contract/parties.ts'
 /** One promise of an interface, and how to see that an implementation keeps it: rejects when it does not. */
 export interface Promised {
   readonly name: string
-  run(): Promise<void>
+  readonly run: () => Promise<void>
 }
 
 export interface TransportSuite {
   /** An engine of its own for each promise, or a shared one: names are not used twice. */
-  open(): Promise<TransportSubject>
+  readonly open: () => Promise<TransportSubject>
 }
 
 /**

@@ -16,7 +16,7 @@ export interface AmqpSubscriptionOptions {
   readonly reading: Reading & { readonly log: Log; readonly clock: Clock; readonly random: Random }
   readonly receive: (delivery: Delivery) => void
   /** The connection to read over; null while there is none. */
-  connection(): AmqpConnection | null
+  readonly connection: () => AmqpConnection | null
 }
 
 /** A queue that the broker no longer lets us read is tried again after this. */
@@ -30,6 +30,8 @@ export class AmqpSubscription implements Subscription {
   readonly #readers: readonly QueueReader[]
   /** What waits for its turn, in the order of arrival. At most one prefetch for each queue. */
   readonly #waiting = new Set<Parcel>()
+  /** Queues that are tried again before long. */
+  readonly #restarting = new Set<QueueReader>()
   #inHands = 0
   #paused = false
   #closed = false
@@ -125,19 +127,25 @@ export class AmqpSubscription implements Subscription {
   }
 
   #restartLater(reader: QueueReader): void {
+    if (this.#closed || this.#restarting.has(reader)) return
+    this.#restarting.add(reader)
+    this.#options.reading.clock.after(RESTART_MS, () => void this.#restart(reader))
+  }
+
+  async #restart(reader: QueueReader): Promise<void> {
     const { reading, connection, consumer, queueArguments } = this.#options
-    if (this.#closed) return
-    reading.clock.after(RESTART_MS, () => {
-      const current = connection()
+    const current = connection()
+    try {
       // A new connection has started it already, or will.
       if (this.#closed || reader.reading || current === null) return
-      onChannel(current, (channel) => declareConsumer(channel, consumer, queueArguments))
-        .then(() => (reader.reading ? undefined : reader.start(current)))
-        .catch((err: unknown) => {
-          reading.log.error({ err, queue: reader.queue }, 'a queue cannot be read; it is tried again')
-          this.#restartLater(reader)
-        })
-    })
+      await onChannel(current, (channel) => declareConsumer(channel, consumer, queueArguments))
+      if (!this.#closed && !reader.reading) await reader.start(current)
+    } catch (err) {
+      reading.log.error({ err, queue: reader.queue }, 'a queue cannot be read; it is tried again')
+    } finally {
+      this.#restarting.delete(reader)
+      if (current !== null && !reader.reading) this.#restartLater(reader)
+    }
   }
 
   // ---- sharing with other processes

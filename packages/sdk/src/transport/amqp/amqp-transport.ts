@@ -48,6 +48,12 @@ interface Opened {
   readonly publisher: Publisher
 }
 
+/** Something that reads over any number of connections one after the other. */
+interface Reader {
+  start(connection: AmqpConnection): Promise<void>
+  end(): Promise<void>
+}
+
 /** A broker of AMQP 0-9-1: Stathmos or RabbitMQ. */
 export class AmqpTransport implements Transport {
   readonly name = 'amqp'
@@ -151,8 +157,7 @@ export class AmqpTransport implements Transport {
     const { queueArguments = {} } = this.#options
     const connection = (): AmqpConnection | null => receiving.connection
     const subscription = new AmqpSubscription({ consumer, prefetch, queueArguments, reading, receive, connection })
-    await this.#startNow(subscription)
-    this.#subscriptions.add(subscription)
+    await this.#startNow(subscription, this.#subscriptions)
     return subscription
   }
 
@@ -169,8 +174,7 @@ export class AmqpTransport implements Transport {
       connection: () => receiving.connection,
       closed: (each) => this.#replies.delete(each),
     })
-    await this.#startNow(queue)
-    this.#replies.add(queue)
+    await this.#startNow(queue, this.#replies)
     return queue
   }
 
@@ -190,13 +194,19 @@ export class AmqpTransport implements Transport {
     this.#changed()
   }
 
-  /** Begins to read over the connection of now. A new connection begins with what there is by then. */
-  async #startNow(reader: { start(connection: AmqpConnection): Promise<void> }): Promise<void> {
+  /** Begins to read over the connection of now; those of later begin with all there are. */
+  async #startNow<R extends Reader>(reader: R, all: Set<R>): Promise<void> {
     const connection = this.#assertOpen().receiving.connection
     if (connection === null) throw transportDown('the connection to the broker is down')
-    await reader.start(connection).catch((error: unknown) => {
+    all.add(reader)
+    try {
+      await reader.start(connection)
+    } catch (error) {
+      all.delete(reader)
+      // Another connection may have come meanwhile, and read it.
+      await reader.end()
       throw declarationFailed(error)
-    })
+    }
   }
 
   async #exchangeOf({ kind, type }: Message): Promise<SdkError | null> {

@@ -31,7 +31,7 @@ export class Link {
   #failures = 0
   #closed = false
   #blocked = false
-  #freed: (() => void)[] = []
+  readonly #freed: (() => void)[] = []
 
   constructor(options: LinkOptions) {
     this.#options = options

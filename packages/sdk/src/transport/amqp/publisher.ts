@@ -156,11 +156,19 @@ export class Publisher {
     return refusalOf(item, session.refusal)
   }
 
+  /** The channel that all share, and a new one when the broker has closed it. */
   async #current(): Promise<Session> {
-    const known = await this.#session
-    if (known !== null && known !== undefined && !known.over) return known
-    const opening = (this.#session = this.#open())
-    return opening
+    for (;;) {
+      const opening = (this.#session ??= this.#open())
+      try {
+        const session = await opening
+        if (!session.over) return session
+      } catch (error) {
+        if (this.#session === opening) this.#session = null
+        throw error
+      }
+      if (this.#session === opening) this.#session = null
+    }
   }
 
   async #open(): Promise<Session> {

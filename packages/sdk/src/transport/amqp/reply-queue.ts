@@ -12,8 +12,8 @@ export interface ReplyQueueOptions {
   readonly form: WireForm
   readonly log: Log
   readonly receive: (message: Message) => void
-  connection(): AmqpConnection | null
-  closed(queue: ReplyQueue): void
+  readonly connection: () => AmqpConnection | null
+  readonly closed: (queue: ReplyQueue) => void
 }
 
 /** A process's queue for replies, read over any number of connections one after the other. */
@@ -43,6 +43,10 @@ export class ReplyQueue implements ReplyPlace {
     await channel.consume(name, (message) => message !== null && !this.#closed && take(wiredOf(message)), {
       noAck: true,
     })
+  }
+
+  end(): Promise<void> {
+    return this.close()
   }
 
   async close(): Promise<void> {

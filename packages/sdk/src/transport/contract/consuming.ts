@@ -16,7 +16,7 @@ interface Setting {
   readonly contract: ContractName
   readonly consumer: ConsumerTopology
   readonly transport: Transport
-  send(...texts: string[]): Promise<void>
+  readonly send: (...texts: string[]) => Promise<void>
 }
 
 /** One contract and a consumer of it. */

@@ -28,7 +28,7 @@ export interface TransportSubject {
 /** A promise of a transport, and how to see that it is kept: rejects when it is not. */
 export interface TransportPromise {
   readonly name: string
-  run(subject: TransportSubject): Promise<void>
+  readonly run: (subject: TransportSubject) => Promise<void>
 }
 
 export function assert(fact: boolean, what: string): asserts fact {

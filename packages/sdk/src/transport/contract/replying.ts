@@ -19,9 +19,9 @@ import {
 
 interface Asker {
   readonly transport: Transport
-  address(): string
-  closePlace(): Promise<void>
-  next(): Promise<Message>
+  readonly address: () => string
+  readonly closePlace: () => Promise<void>
+  readonly next: () => Promise<Message>
 }
 
 async function asker(subject: TransportSubject): Promise<Asker> {

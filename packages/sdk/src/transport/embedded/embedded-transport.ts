@@ -146,6 +146,8 @@ export class EmbeddedTransport implements Transport {
     this.#subscriptions.clear()
     for (const place of this.#places) await place.close()
     this.#opened = null
+    // Of what was accepted nothing comes again, whatever happens to the process from here on.
+    await opened.lease.engine.durably().catch(() => {})
     await opened.lease.release()
     for (const changed of this.#watchers) changed(false)
   }

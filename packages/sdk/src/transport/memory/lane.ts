@@ -11,7 +11,7 @@ export interface Entry {
 
 /** Messages of one partition that wait, first in, first out; what is given back returns to its own place. */
 export class Lane {
-  #waiting: Entry[] = []
+  readonly #waiting: Entry[] = []
 
   get size(): number {
     return this.#waiting.length
