@@ -16,7 +16,7 @@ const Price = request('price', {
   errors: { unknown: z.object({ item: z.string() }) },
 })
 
-const engine = () => memoryEngine({ clock: systemClock })
+const engine = () => memoryEngine()
 
 test('an order that is placed in a transaction is booked once, invoiced once, and asked for its price', async () => {
   const store = memoryStore({ clock: systemClock })
