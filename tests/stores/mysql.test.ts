@@ -45,6 +45,21 @@ describe('a store over mysql2', () => {
         await close()
       })
 
+      test('the tables may be in a database of their own', async () => {
+        const { root, run, close } = await subject()
+        const store = mysql(root as Pool, { schema: 'messaging' })
+        await store.migrate()
+        await store.check()
+        await store.transaction(async (tx) => {
+          await store.outbox.add(tx, [draftOf({ id: 'a', key: 'k' }), draftOf({ id: 'b', key: 'k' })])
+          await store.inbox.begin(tx, 'c', [messageOf({ metadata: { correlationId: 'c', dedupeKey: 'd' } })], true)
+        })
+        expect(await dueIds(store)).toEqual(['a', 'b'])
+        await store.inbox.prune(1, 10)
+        await run('drop schema messaging')
+        await close()
+      })
+
       test('names that differ in case, accents or spaces at their end are different', async () => {
         const { store, close } = await subject()
         const messages = ['k', 'K', 'k ', 'ķ'].map((key) => messageOf({ id: `id ${key}`, key, keySeq: 1 }))

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/contract.ts'
 import type { SqlStoreOptions } from '../../packages/sdk/src/store/sql/sql-store.ts'
 import type { Store } from '../../packages/sdk/src/store/port.ts'
@@ -24,6 +24,8 @@ export interface Opened<Tx> {
 
 /** A store under test, and statements beside it. */
 export interface Subject<Tx> extends StoreSubject<Tx> {
+  /** Where the database is: a server's address, or a file. */
+  readonly address: string
   run(text: string): Promise<unknown>
 }
 
@@ -83,7 +85,8 @@ export function storesOver<Tx>(
 
     const subject = async (): Promise<Subject<Tx>> => {
       const directory = mkdtempSync(join(tmpdir(), 'stathmos-store-'))
-      const opened = await open(name === 'SQLite' ? join(directory, 'app.db') : server.url)
+      const address = name === 'SQLite' ? join(directory, 'app.db') : server.url
+      const opened = await open(address)
       const prefix = `t${++prefixes}_`
       const timeSql = `(${time} + (select ms from ${prefix}moved))`
       const store = opened.store({ prefix, timeSql })
@@ -97,6 +100,7 @@ export function storesOver<Tx>(
       }
       return {
         store,
+        address,
         root: opened.root,
         firstOfKeyMayConflict: name === 'MariaDB',
         run: (text) => opened.run(text),
@@ -111,7 +115,29 @@ export function storesOver<Tx>(
     }
     const promises = storeContract({ open: subject, concurrent: true })
     test.for(promises.map(({ name: promise, run }) => [promise, run] as const))('%s', ([, run]) => run())
+    if (name === 'SQLite') testWriteLock(subject)
     more(subject)
+  })
+}
+
+/** What a library begins with does not matter: the lock is there before anything is read. */
+function testWriteLock<Tx>(subject: () => Promise<Subject<Tx>>): void {
+  test('a transaction has the write lock from its beginning, and is to be repeated when another process has it', async () => {
+    const { store, run, address, close } = await subject()
+    await run('pragma busy_timeout = 0')
+    const other = sqliteFile(address)
+    other.pragma('busy_timeout = 0')
+    await store.transaction(() => {
+      expect(() => other.exec('begin immediate')).toThrow(/locked/)
+      return Promise.resolve()
+    })
+    other.exec('begin immediate')
+    const refused = store.transaction(() => Promise.reject(new Error('never begun')))
+    await expect(refused).rejects.toMatchObject({ code: 'conflict', retryable: true })
+    other.exec('commit')
+    expect(await store.transaction(() => Promise.resolve('goes on'))).toBe('goes on')
+    other.close()
+    await close()
   })
 }
 
