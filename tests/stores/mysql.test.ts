@@ -38,6 +38,20 @@ describe('a store over mysql2', () => {
         await close()
       })
 
+      test('numbers go on after those that were committed since a transaction at REPEATABLE READ took its view', async () => {
+        const { store, root, close } = await subject()
+        const connection = await (root as Pool).getConnection()
+        await connection.query('set transaction isolation level repeatable read')
+        await connection.query('start transaction with consistent snapshot')
+        await store.transaction((tx) => store.outbox.add(tx, [draftOf({ id: 'a', key: 'k' })]))
+        const [second] = await store.outbox.add(connection, [draftOf({ id: 'b', key: 'k' })])
+        await connection.commit()
+        connection.release()
+        expect(second!.keySeq).toBe(2)
+        expect(await dueIds(store)).toEqual(['a', 'b'])
+        await close()
+      })
+
       test('messages are refused when the transaction of a handler is over', async () => {
         const { store, close } = await subject()
         const over = await store.transaction((tx) => Promise.resolve({ tx }))
