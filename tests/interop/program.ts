@@ -14,8 +14,9 @@ export async function run(
   args: readonly string[],
   input = '',
   env: NodeJS.ProcessEnv = {},
+  cwd?: string,
 ): Promise<Outcome> {
-  const child = spawn(command, args, { stdio: 'pipe', env: { ...process.env, ...env } })
+  const child = spawn(command, args, { stdio: 'pipe', env: { ...process.env, ...env }, cwd })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
