@@ -13,8 +13,9 @@ export interface Step {
  * - `crash`: the process dies. What it awaits never comes, its transactions are rolled back, its connections are gone.
  * - `fail`: the connection is lost; the call rejects as retryable, whether it was done (`after`) or not (`before`).
  * - `duplicate`: a message is delivered twice. Only at `deliver`; nothing elsewhere.
+ * - `delay`: the call takes a while. Nothing at `deliver`, `reply`, `accept` and `release`, which nobody waits for.
  */
-export type Fault = 'crash' | 'fail' | 'duplicate'
+export type Fault = 'crash' | 'fail' | 'duplicate' | 'delay'
 
 export type Decide = (step: Step) => Fault | null
 
@@ -28,12 +29,15 @@ const forever: Promise<never> = new Promise<never>(() => {})
 /** The life of one process, whose store and transport fail together. Another process has its own. */
 export class Faults {
   readonly #decide: Decide
+  readonly #pause: () => Promise<void>
   readonly #ends: (() => void)[] = []
   readonly #died: Promise<never>
   #crashed = false
 
-  constructor(decide: Decide) {
+  /** @param pause how long a delay is */
+  constructor(decide: Decide, pause: () => Promise<void> = () => Promise.resolve()) {
     this.#decide = decide
+    this.#pause = pause
     this.#died = new Promise<never>((_, reject) => {
       this.#ends.push(() => reject(new Died('the process died here')))
     })
@@ -73,6 +77,7 @@ export class Faults {
     const fault = this.at(call, when)
     if (fault === 'crash') return forever
     if (fault === 'fail') throw lost()
+    if (fault === 'delay') await this.whileAlive(this.#pause)
   }
 
   /** Does `work` between two steps. Never settles when the process dies before, after or meanwhile. */

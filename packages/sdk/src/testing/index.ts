@@ -1,4 +1,6 @@
+export { type Exploration, ExplorationFailure, explore, type Explored, type ExploreOptions } from './explore.ts'
 export { type Decide, type Fault, Faults, type Step } from './faults.ts'
 export { injectStore } from './inject-store.ts'
 export { injectTransport } from './inject-transport.ts'
 export { type ManualClock, manualClock } from './manual-clock.ts'
+export { type Actor, type TestClock, Testbed, testbed, type TestbedOptions } from './testbed.ts'

@@ -27,7 +27,7 @@ export function injectTransport(transport: Transport, faults: Faults): Transport
       simple('openReplies', () =>
         transport.openReplies((message) => {
           const fault = faults.at('reply', 'before')
-          if (fault === null || fault === 'duplicate') receive(message)
+          if (fault !== 'crash' && fault !== 'fail') receive(message)
           if (fault === 'duplicate') receive(message)
         }),
       ),
