@@ -67,7 +67,12 @@ export function generatePrisma(provider: 'sqlite' | 'postgresql', connections: n
   const env = { ...process.env, PRISMA_SCHEMA_ENGINE_BINARY: process.execPath, CHECKPOINT_DISABLE: '1' }
   const cli = join(peers, 'node_modules', 'prisma', 'build', 'index.js')
   const options = ['generate', '--schema', join(directory, 'schema.prisma')]
-  execFileSync(process.execPath, [cli, ...options], { cwd: directory, env, stdio: 'pipe' })
+  try {
+    execFileSync(process.execPath, [cli, ...options], { cwd: directory, env, stdio: 'pipe' })
+  } catch (error) {
+    rmSync(directory, { recursive: true })
+    throw error
+  }
   const { PrismaClient } = here(join(directory, 'client')) as Constructors
   return {
     connect(address) {

@@ -1,5 +1,5 @@
 import { createPool, type Connection, type Pool, type PoolConnection } from 'mysql2/promise'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { mysql } from '@stathmos/sdk/stores/mysql'
 import {
   claim,
@@ -112,7 +112,9 @@ describe('a store over mysql2', () => {
     'who claims while another claim is under way finds what that one did not take',
     async () => {
       const server = await startMariadb()
+      onTestFinished(() => server.stop())
       const pool = createPool({ uri: server.url, connectionLimit: CONNECTIONS })
+      onTestFinished(() => pool.end())
       const store = mysql(pool)
       await store.migrate()
       const messages = Array.from({ length: 10 }, () => messageOf())
@@ -141,8 +143,6 @@ describe('a store over mysql2', () => {
       commit()
       expect(claimedIds(second)).toHaveLength(5)
       expect([...claimedIds(await first), ...claimedIds(second)].toSorted()).toEqual(idsOf(messages).toSorted())
-      await pool.end()
-      await server.stop()
     },
   )
 

@@ -96,6 +96,7 @@ export function storesOver<Tx>(
         await store.migrate()
       } catch (error) {
         await opened.end()
+        rmSync(directory, { recursive: true })
         throw error
       }
       return {
