@@ -280,13 +280,21 @@ export class Consumer<Tx> {
   async #claimFor(places: number, limit: number): Promise<readonly InboxEntry[]> {
     const { ordered, leaseMs } = this.#declaration
     try {
-      const entries = await this.#surroundings.store.inbox.claim(this.name, ordered, leaseMs, limit)
+      const runs = this.#effects === null
+      const entries = await this.#surroundings.store.inbox.claim(this.name, ordered, leaseMs, limit, runs)
       if (entries.length > 0) this.#meter.consumed(entries.length)
       const share = Math.ceil(entries.length / places)
-      for (let begin = 0; begin < entries.length; begin += share) {
-        const works = entries.slice(begin, begin + share).map(claimed)
-        void this.#slots.during(1, () => this.#runClaims(works))
+      let works: Work[] = []
+      const deal = (): void => {
+        const dealt = works
+        works = []
+        if (dealt.length > 0) void this.#slots.during(1, () => this.#runClaims(dealt))
       }
+      for (const group of claimed(entries, ordered)) {
+        works.push(...group)
+        if (works.length >= share) deal()
+      }
+      deal()
       return entries
     } finally {
       this.#slots.unreserve(places)

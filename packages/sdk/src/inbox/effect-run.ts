@@ -6,7 +6,7 @@ import type { Desk, Outcomes } from './outcomes.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { sift, vanished } from './sifting.ts'
 import { storeIsDown } from './store-gate.ts'
-import { claimed, type ReadWork, type Work } from './work.ts'
+import { workOf, type ReadWork, type Work } from './work.ts'
 
 export interface EffectDesk<Tx> extends Desk<Tx> {
   readonly declaration: EffectDeclaration
@@ -87,7 +87,7 @@ export class EffectRun<Tx> {
     outcomes.accept([work])
     if (started === 'duplicate') this.#desk.meter.duplicate()
     else {
-      const begun = { ...claimed(started), data: ready.data }
+      const begun = { ...workOf(started), data: ready.data }
       await this.#leased(begun, () => this.#attempt(begun))
     }
     return 0

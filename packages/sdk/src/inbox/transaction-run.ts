@@ -74,17 +74,32 @@ export class TransactionRun<Tx> {
   async #claims(works: readonly Work[]): Promise<void> {
     const { declaration, time, outcomes } = this.#desk
     const now = time.now()
-    const fresh: ReadWork[] = []
-    const alone: ReadWork[] = []
+    let fresh: ReadWork[] = []
+    const handleFresh = async (): Promise<void> => {
+      const ready = fresh
+      fresh = []
+      await this.#handle(ready)
+    }
     for (const work of works) {
       const sifted = await sift(work, declaration.contract, now)
-      if (sifted.kind === 'expired') await outcomes.expire([work])
-      else if (sifted.kind === 'refused') await outcomes.refuse(work, sifted.reason, sifted.error)
-      else if (work.attempt > declaration.retry.attempts) await outcomes.fail(work, vanished(work))
-      else (work.attempt === 1 ? fresh : alone).push(sifted.work)
+      if (sifted.kind === 'ready' && work.attempt === 1) {
+        fresh.push(sifted.work)
+        if (fresh.length >= declaration.groupMax) await handleFresh()
+        continue
+      }
+      // What comes before it in its key has to be through first.
+      if (work.run !== null && fresh.some(({ run }) => run === work.run)) await handleFresh()
+      if (work.run?.broken === true) await outcomes.giveBack(work)
+      else if (sifted.kind === 'expired') await outcomes.expire([work])
+      else if (sifted.kind === 'refused') {
+        broken([work])
+        await outcomes.refuse(work, sifted.reason, sifted.error)
+      } else if (work.attempt > declaration.retry.attempts) {
+        broken([work])
+        await outcomes.fail(work, vanished(work))
+      } else await this.#handle([sifted.work])
     }
-    await this.#handle(fresh)
-    for (const work of alone) await this.#handle([work])
+    await handleFresh()
   }
 
   /** @returns what has to wait until those before it are through */
@@ -123,9 +138,9 @@ export class TransactionRun<Tx> {
   }
 
   async #handle(given: readonly ReadWork[]): Promise<void> {
-    const { outcomes, gate, leases } = this.#desk
-    // Of a claim that was lost while it waited here, whoever has it now does the rest.
-    const works = given.filter(({ entry }) => entry === null || leases.attach(entry, null))
+    const { outcomes, gate } = this.#desk
+    await this.#giveBack(given.filter(({ run }) => run?.broken === true))
+    const works = given.filter((work) => work.run?.broken !== true && this.#isOurs(work))
     if (works.length === 0) return
     for (let quick = 0; ; quick++) {
       if (gate.closed) return this.#giveBack(works)
@@ -140,13 +155,22 @@ export class TransactionRun<Tx> {
       const [only] = works
       if (works.length > 1) return this.#takeApart(works, error, culprits)
       if (only === undefined) return
+      broken([only])
       // Whoever has the claim now does the rest.
       if (!hasCode(error, 'lease_lost') || only.entry === null) await outcomes.fail(only, culprits.get(only) ?? error)
       return
     }
   }
 
+  /** Of a claim that was lost while it waited here, whoever has it now does the rest, and what is behind it. */
+  #isOurs(work: ReadWork): boolean {
+    if (work.entry === null || this.#desk.leases.attach(work.entry, null)) return true
+    broken([work])
+    return false
+  }
+
   async #giveBack(works: readonly ReadWork[]): Promise<void> {
+    broken(works)
     await Promise.all(works.map((work) => this.#desk.outcomes.giveBack(work)))
   }
 
@@ -157,6 +181,7 @@ export class TransactionRun<Tx> {
   ): Promise<void> {
     const { declaration, outcomes } = this.#desk
     if (error instanceof Reported) {
+      broken([...culprits.keys()])
       for (const [work, failure] of culprits) await outcomes.fail(work, failure)
       return this.#handle(works.filter((work) => !culprits.has(work)))
     }
@@ -336,6 +361,11 @@ function report(name: string, works: readonly ReadWork[], results: readonly Item
     if (typeof result === 'object') culprits.set(work, result.failed)
   })
   if (culprits.size > 0) throw new Reported(culprits)
+}
+
+/** Whatever is behind them in their runs has to wait. */
+function broken(works: readonly Work[]): void {
+  for (const { run } of works) if (run !== null) run.broken = true
 }
 
 function hasCode(error: unknown, code: SdkError['code']): boolean {

@@ -11,10 +11,17 @@ export interface Work {
   /** To be settled when the store knows of the message; null when it did before. */
   readonly delivery: Delivery | null
   readonly entry: InboxEntry | null
+  /** Claims of one key that were made together; null for deliveries, and for claims that are alone. */
+  readonly run: KeyRun | null
   /** This attempt: 1 for the first. */
   readonly attempt: number
   /** Why it cannot be handled, found out when it came. */
   readonly refusal: 'malformed' | null
+}
+
+/** Claims of one key, handled in their order: once one of them is not done, those behind it are given back. */
+export interface KeyRun {
+  broken: boolean
 }
 
 /** Work whose data was read. */
@@ -32,13 +39,31 @@ export function delivered(delivery: Delivery, ordered: boolean, now: number): Wo
     key: ordered ? message.key : null,
     delivery,
     entry: null,
+    run: null,
     attempt: 1,
     refusal: delivery.message === null ? 'malformed' : null,
   }
 }
 
-export function claimed(entry: InboxEntry): Work {
-  return { message: entry.message, key: null, delivery: null, entry, attempt: entry.attempts, refusal: null }
+/** Claims as work, each key's together and in their order. */
+export function claimed(entries: readonly InboxEntry[], ordered: boolean): readonly (readonly Work[])[] {
+  const groups = new Map<string, InboxEntry[]>()
+  entries.forEach((entry, index) => {
+    const { type, key } = entry.message
+    const name = ordered && key !== null ? JSON.stringify([type, key]) : String(index)
+    const group = groups.get(name)
+    if (group === undefined) groups.set(name, [entry])
+    else group.push(entry)
+  })
+  return [...groups.values()].map((group) => {
+    const run = group.length === 1 ? null : { broken: false }
+    return group.map((entry) => workOf(entry, run))
+  })
+}
+
+/** A claim as work. */
+export function workOf(entry: InboxEntry, run: KeyRun | null = null): Work {
+  return { message: entry.message, key: null, delivery: null, entry, run, attempt: entry.attempts, refusal: null }
 }
 
 /**

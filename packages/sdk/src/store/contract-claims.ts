@@ -124,6 +124,56 @@ export const claimPromises: readonly StorePromise[] = [
     },
   },
   {
+    name: 'a run of a key is claimed in its order, as far as it only waits',
+    async run({ store }) {
+      const [first, second, third, fourth, fifth] = messagesOf(5)
+      const other = messageOf({ key: 'other', keySeq: 1 })
+      const later = Math.floor(await store.now()) + LONG_MS
+      await keep(store, [first!, second!, third!])
+      await store.inbox.keep('c', [{ message: fourth!, state: 'waiting', attempts: 0, dueAt: later }])
+      await keep(store, [fifth!, other])
+      const claimed = await claim(store, { runs: true })
+      const ids = claimedIds(claimed)
+      assert.ok(ids.includes(first!.id) && ids.includes(other.id))
+      // A store may take fewer, but none out of turn.
+      const run = ids.filter((id) => id !== other.id)
+      assert.deepEqual(run, idsOf([first!, second!, third!]).slice(0, run.length))
+      for (const entry of claimed) assert.equal(entry.attempts, 1)
+      assert.deepEqual(await claim(store, { runs: true }), [], 'the key is taken')
+      await finish(store, ...claimed)
+    },
+  },
+  {
+    name: 'a claimed run is given back from where it failed, and claimed again in its order',
+    async run({ store }) {
+      const messages = messagesOf(4)
+      await keep(store, messages)
+      const [head, ...behind] = await claim(store, { runs: true })
+      await finish(store, head!)
+      const dueAt = Math.floor(await store.now()) - 1
+      for (const entry of behind) await store.inbox.settle(entry, { state: 'waiting', dueAt, uncounted: true })
+      const again: string[] = []
+      for (let entries = await claim(store, { runs: true }); entries.length > 0;) {
+        for (const entry of entries) assert.equal(entry.attempts, 1)
+        again.push(...claimedIds(entries))
+        await finish(store, ...entries)
+        entries = await claim(store, { runs: true })
+      }
+      assert.deepEqual(again, idsOf(messages.slice(1)))
+    },
+  },
+  {
+    name: 'a run ends at a message that was tried before, and leaves its limit to others',
+    async run({ store }) {
+      const messages = messagesOf(3)
+      await keep(store, messages)
+      const [head] = await claim(store, { limit: 1, runs: true })
+      const dueAt = Math.floor(await store.now()) - 1
+      await store.inbox.settle(head!, { state: 'retrying', dueAt, attempt: attempt(1) })
+      assert.deepEqual(claimedIds(await claim(store, { runs: true })), [messages[0]!.id])
+    },
+  },
+  {
     name: 'a key is claimed all at once when nobody asks for order',
     async run({ store }) {
       const messages = messagesOf(3)

@@ -140,8 +140,8 @@ export function keep<Tx>(
 }
 
 /** Claims what is due for longer than a test. */
-export function claim<Tx>(store: Store<Tx>, { ordered = true, leaseMs = LONG_MS, limit = 100 } = {}) {
-  return store.inbox.claim('c', ordered, leaseMs, limit)
+export function claim<Tx>(store: Store<Tx>, { ordered = true, leaseMs = LONG_MS, limit = 100, runs = false } = {}) {
+  return store.inbox.claim('c', ordered, leaseMs, limit, runs)
 }
 
 export const claimedIds = (entries: readonly InboxEntry[]): string[] => entries.map(({ message }) => message.id)

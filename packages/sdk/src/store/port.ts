@@ -240,8 +240,18 @@ export interface InboxStore<Tx> {
    * Claims stored messages that are due (retries, those whose turn has come, claims whose lease has run out), counts an
    * attempt for each, and returns them. Of a key only the earliest that is not done, when `ordered`. A message whose lease
    * ran out is returned with the state that it had: `running`.
+   *
+   * With `runs`, and when the earliest of a key only waited, also those right behind it that are `waiting` and due, up to
+   * the limit, in their order: whoever claims them handles them one after the other, and settles as `waiting` what comes
+   * behind one that fails. A store may return fewer than it could.
    */
-  claim(consumer: string, ordered: boolean, leaseMs: number, limit: number): Promise<readonly InboxEntry[]>
+  claim(
+    consumer: string,
+    ordered: boolean,
+    leaseMs: number,
+    limit: number,
+    runs?: boolean,
+  ): Promise<readonly InboxEntry[]>
   /** Says in the handler's transaction that a claimed message is done. @throws {SdkError} `lease_lost` */
   finish(tx: Tx, entry: InboxEntry): Promise<void>
   /** Notes what became of a claim that did not finish; a claim that was lost is left alone. */

@@ -63,6 +63,30 @@ export function candidates(rows: readonly InRow[], consumer: string, ordered: bo
     })
 }
 
+/** The first of their keys with those that wait right behind them, as many as the limit leaves room for. */
+export function withRuns(
+  rows: readonly InRow[],
+  first: readonly InRow[],
+  limit: number,
+  isFree: (row: InRow) => boolean,
+): InRow[] {
+  let room = limit - first.length
+  return first.flatMap((head) => {
+    const lane = laneOf(head.consumer, head.message)
+    if (lane === null || head.state !== 'waiting') return [head]
+    const run = [head]
+    const behind = rows
+      .filter((row) => row.place > head.place && holds(row) && laneOf(row.consumer, row.message) === lane)
+      .toSorted((a, b) => a.place - b.place)
+    for (const row of behind) {
+      if (room === 0 || row.state !== 'waiting' || !isFree(row)) break
+      run.push(row)
+      room--
+    }
+    return run
+  })
+}
+
 export function entryOf({ consumer, message, state, attempts, errors, dueAt, epoch, reason }: InRow): InboxEntry {
   return { consumer, message, state, attempts, errors, dueAt, epoch, reason }
 }

@@ -2,7 +2,7 @@ import { SdkError } from '../../errors.ts'
 import type { Message } from '../../message/message.ts'
 import type { InboxEntry, InboxState, InboxStore, Kept, Verdict } from '../port.ts'
 import type { MemoryDatabase } from './database.ts'
-import { candidates, claimableAt, entryOf, inName, type InRow } from './in-row.ts'
+import { candidates, claimableAt, entryOf, inName, withRuns, type InRow } from './in-row.ts'
 import { withAttempt } from './out-row.ts'
 import { Recorded } from './recorded.ts'
 import type { MemoryTransaction, OpenTransaction } from './transaction.ts'
@@ -44,14 +44,22 @@ export class MemoryInbox implements InboxStore<MemoryTransaction> {
     })
   }
 
-  claim(consumer: string, ordered: boolean, leaseMs: number, limit: number): Promise<readonly InboxEntry[]> {
+  claim(
+    consumer: string,
+    ordered: boolean,
+    leaseMs: number,
+    limit: number,
+    runs = false,
+  ): Promise<readonly InboxEntry[]> {
     return this.#database.change([], (tx) => {
       const now = this.#database.now()
-      const due = candidates(this.recorded.rows.live(tx), consumer, ordered).filter(
+      const rows = this.recorded.rows.live(tx)
+      const isFree = (row: InRow): boolean =>
         // Whoever has it locked is about to finish or change it.
-        (row) => claimableAt(row)! <= now && tx.tryLock(inName(consumer, row.message.id)),
-      )
-      return due.slice(0, limit).map((row) => ({ ...entryOf(this.#run(tx, row, now + leaseMs)), state: row.state }))
+        claimableAt(row)! <= now && tx.tryLock(inName(consumer, row.message.id))
+      const due = candidates(rows, consumer, ordered).filter(isFree).slice(0, limit)
+      const taken = ordered && runs ? withRuns(rows, due, limit, isFree) : due
+      return taken.map((row) => ({ ...entryOf(this.#run(tx, row, now + leaseMs)), state: row.state }))
     })
   }
 

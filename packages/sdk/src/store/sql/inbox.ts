@@ -1,6 +1,6 @@
 import { SdkError } from '../../errors.ts'
 import { InboxBegin, rowOf } from './inbox-begin.ts'
-import { list, raw, sql, type Fragment } from './fragment.ts'
+import { join, list, raw, sql, type Fragment } from './fragment.ts'
 import {
   attemptsIn,
   MESSAGE_CELLS,
@@ -24,6 +24,15 @@ const CLAIMABLE = "state in ('waiting', 'retrying', 'running')"
 /** What is forgotten of a message that is done. */
 const WITHOUT_BODY = 'body = null, metadata = null, content_type = null'
 
+/** Keys whose runs are claimed at once: their statements are one text. */
+const RUNS_MAX = 32
+
+const CLAIMED = raw(
+  ['consumer', 'state', 'attempts', 'errors', 'due_at', 'epoch', 'reason', 'seq', ...MESSAGE_COLUMNS]
+    .map((column) => `i.${column}`)
+    .join(', '),
+)
+
 /** A message that is put into the inbox because it is not done yet. */
 type Stored = Omit<Kept, 'state'> & { readonly state: InboxState }
 
@@ -45,18 +54,24 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
     if (kept.length > 0) await this.#db.together((session) => this.#keep(session, consumer, kept, 0))
   }
 
-  claim(consumer: string, ordered: boolean, leaseMs: number, limit: number): Promise<readonly InboxEntry[]> {
+  claim(
+    consumer: string,
+    ordered: boolean,
+    leaseMs: number,
+    limit: number,
+    runs = false,
+  ): Promise<readonly InboxEntry[]> {
     const { dialect, names, now } = this.#db
     const due = this.#due()
     return this.#db.together(async (session) => {
-      const rows = await this.#db.run(
+      const first = await this.#db.run(
         session,
-        sql`select consumer, state, attempts, errors, due_at, epoch, reason, ${raw(MESSAGE_COLUMNS.join(', '))}
-          from ${raw(names.inbox)} i
-          where i.consumer = ${consumer} and ${raw(CLAIMABLE)} and ${due} <= ${now} and ${this.#first(ordered)}
+        sql`select ${CLAIMED} from ${raw(names.inbox)} i
+          where i.consumer = ${consumer} and ${raw(CLAIMABLE)} and ${due} <= ${now} and ${this.#first(consumer, ordered)}
           order by ${due}, i.seq limit ${limit}${raw(dialect.forUpdateOfFree)}`,
       )
-      if (rows.length === 0) return []
+      if (first.length === 0) return []
+      const rows = ordered && runs ? await this.#runs(session, consumer, first, limit) : first
       const ids = rows.map((row) => textIn(row, 'id'))
       await this.#db.run(
         session,
@@ -69,6 +84,45 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
         return { ...entry, attempts: entry.attempts + 1, epoch: entry.epoch + 1 }
       })
     })
+  }
+
+  /**
+   * The first of their keys with those that wait right behind them. Nobody else can claim these while the first is locked
+   * here; what an operator changes meanwhile, the lock of the row decides.
+   */
+  async #runs(
+    session: SqlSession,
+    consumer: string,
+    first: readonly SqlRow[],
+    limit: number,
+  ): Promise<readonly SqlRow[]> {
+    const { dialect, names, now } = this.#db
+    const heads = first.filter((row) => row['msg_key'] !== null && row['state'] === 'waiting').slice(0, RUNS_MAX)
+    const each = heads.length === 0 ? 0 : Math.floor((limit - first.length) / heads.length)
+    if (each < 1) return first
+    const behind = await this.#db.run(
+      session,
+      join(
+        heads.map(
+          (row, index) => sql`select * from (select ${CLAIMED}, ${raw(String(index))} as head,
+            case when i.state = 'waiting' and i.due_at <= ${now} then 1 else 0 end as ready
+            from ${raw(names.inbox)} i where i.consumer = ${consumer} and i.holds = 1 and i.type = ${textIn(row, 'type')}
+            and i.msg_key = ${textIn(row, 'msg_key')} and i.seq > ${numberIn(row, 'seq')}
+            order by i.seq limit ${each}${raw(dialect.forUpdate)}) ${raw(`r${index}`)}`,
+        ),
+        ' union all ',
+      ),
+    )
+    const runs = new Map<string, SqlRow[]>()
+    const ended = new Set<number>()
+    for (const row of behind.toSorted((a, b) => numberIn(a, 'seq') - numberIn(b, 'seq'))) {
+      const head = numberIn(row, 'head')
+      if (numberIn(row, 'ready') === 0) ended.add(head)
+      if (ended.has(head)) continue
+      const id = textIn(heads[head]!, 'id')
+      runs.set(id, [...(runs.get(id) ?? []), row])
+    }
+    return first.flatMap((row) => [row, ...(runs.get(textIn(row, 'id')) ?? [])])
   }
 
   async finish(tx: Tx, entry: InboxEntry): Promise<void> {
@@ -138,7 +192,7 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
     const [row] = await this.#db.run(
       null,
       sql`select min(${this.#due()}) as due_at from ${raw(this.#db.names.inbox)} i
-        where i.consumer = ${consumer} and ${raw(CLAIMABLE)} and ${this.#first(ordered)}`,
+        where i.consumer = ${consumer} and ${raw(CLAIMABLE)} and ${this.#first(consumer, ordered)}`,
     )
     return numberOrNullIn(row!, 'due_at')
   }
@@ -190,11 +244,14 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
     return sql`(select r.id from ${rows})`
   }
 
-  /** Whether a row `i` is the earliest of its key that is not done. */
-  #first(ordered: boolean): Fragment {
+  /**
+   * Whether a row `i` is the earliest of its key that is not done. All keys are looked through once: asked row by row, a
+   * long backlog of few keys takes seconds.
+   */
+  #first(consumer: string, ordered: boolean): Fragment {
     if (!ordered) return raw('1 = 1')
-    return sql`(i.msg_key is null or (select 1 from ${raw(this.#db.names.inbox)} e where e.consumer = i.consumer
-      and e.holds = 1 and e.type = i.type and e.msg_key = i.msg_key and e.seq < i.seq limit 1) is null)`
+    return sql`(i.holds = 0 or i.seq in (select min(e.seq) from ${raw(this.#db.names.inbox)} e
+      where e.consumer = ${consumer} and e.holds = 1 group by e.type, e.msg_key))`
   }
 
   /** @param epoch of the rows; those of a running one are due so many ms from now. @returns the ids that were new */
