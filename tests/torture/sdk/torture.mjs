@@ -122,6 +122,12 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     keep: values.keep,
     log: (line) => console.error(line),
   })
-  console.log(JSON.stringify({ ...result, violations: result.violations.slice(0, 20), violationCount: result.violations.length }, null, 2))
+  console.log(
+    JSON.stringify(
+      { ...result, violations: result.violations.slice(0, 20), violationCount: result.violations.length },
+      null,
+      2,
+    ),
+  )
   process.exitCode = result.drained && result.violations.length === 0 ? 0 : 1
 }
