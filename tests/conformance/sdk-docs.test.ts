@@ -1,5 +1,7 @@
 // The pages of docs/sdk do what they say. All blocks of a page that are marked `ts run` are one program: it has to
-// compile as strictly as our own code, and prints what its comments `//=> …` say, line by line.
+// compile as strictly as our own code, and prints what its comments `//=> …` say, line by line. A block that is marked
+// `ts check` needs more than a process to run: it is a program that has to compile. An HTML comment right in front of it says
+// what the reader is to imagine before it.
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -28,13 +30,25 @@ const pages = readdirSync(directory)
   })
   .filter(({ program }) => program !== '')
 
+const checked = readdirSync(directory)
+  .filter((file) => file.endsWith('.md'))
+  .flatMap((file) => {
+    const text = readFileSync(join(directory, file), 'utf8')
+    return [...text.matchAll(/(?:^<!--((?:(?!-->)[\s\S])*)-->\n\n?)?^```ts check\n([\s\S]*?)^```$/gm)].map(
+      ([, before = '', block], index) => ({
+        name: `${file.replace('.md', '')}-${index + 1}`,
+        program: `${before}\n${block}\nexport {}\n`,
+      }),
+    )
+  })
+
 let home: string
 
 beforeAll(() => {
   // Below the root, so that imports find the packages.
   mkdirSync(join(root, '.cache'), { recursive: true })
   home = mkdtempSync(join(root, '.cache/sdk-docs-'))
-  for (const { name, program } of pages) writeFileSync(join(home, `${name}.ts`), program)
+  for (const { name, program } of [...pages, ...checked]) writeFileSync(join(home, `${name}.ts`), program)
   const compilerOptions = { noEmit: true, composite: false, declaration: false, skipLibCheck: true }
   writeFileSync(
     join(home, 'tsconfig.json'),
@@ -45,7 +59,8 @@ beforeAll(() => {
 afterAll(() => rmSync(home, { recursive: true }))
 
 test('there are programs', () => {
-  expect(pages.map(({ name }) => name)).toContain('contracts')
+  expect(pages.map(({ name }) => name)).toEqual(expect.arrayContaining(['README', 'contracts']))
+  expect(checked.map(({ name }) => name)).toContain('stores-1')
 })
 
 test('every program compiles', () => {
