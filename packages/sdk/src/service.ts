@@ -198,6 +198,12 @@ export class Service<Tx> {
 
   /* ------------------------------------------------------------ declaring */
 
+  /** Handles several messages at once in one transaction. */
+  on<Name extends string, Out>(
+    contract: Contract<'event' | 'command', Name, never, Out>,
+    options: BatchOptions,
+    handler: BatchHandler<Tx, Out>,
+  ): this
   /**
    * Handles an event or a command in a transaction: what the handler writes, the memory that the message was handled, and
    * what it publishes and sends commit together or not at all.
@@ -206,12 +212,6 @@ export class Service<Tx> {
     contract: Contract<'event' | 'command', Name, never, Out>,
     options: OnOptions,
     handler: OnHandler<Tx, Out>,
-  ): this
-  /** Handles several messages at once in one transaction. */
-  on<Name extends string, Out>(
-    contract: Contract<'event' | 'command', Name, never, Out>,
-    options: BatchOptions,
-    handler: BatchHandler<Tx, Out>,
   ): this
   on<Name extends string, Out>(
     contract: Contract<'event' | 'command', Name, never, Out>,
