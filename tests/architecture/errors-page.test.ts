@@ -9,8 +9,8 @@ import { REPLY } from '../../packages/wire/src/amqp/index.ts'
 import { root } from './sources.ts'
 
 /** The rows of the table under a heading, without their code letters. */
-function rowsUnder(heading: string): string[][] {
-  const page = readFileSync(join(root, 'docs/errors.md'), 'utf8')
+function rowsUnder(heading: string, file = 'docs/errors.md'): string[][] {
+  const page = readFileSync(join(root, file), 'utf8')
   const section = page.split(/^## /m).find((text) => text.startsWith(`${heading}\n`)) ?? ''
   const lines = section.split('\n').filter((line) => line.startsWith('|'))
   return lines.slice(2).map((line) =>
@@ -29,6 +29,14 @@ test('every code of the engine is a row, with the reply that an AMQP client gets
   expect(rowsUnder('The engine').map((row) => [row[0], row[3]])).toEqual(
     codes.map((code) => [code, String(refusalOf(new EngineError(code, '')).code)]),
   )
+})
+
+test('every code of the SDK is a row, in its order', () => {
+  const source = readFileSync(join(root, 'packages/sdk/src/errors.ts'), 'utf8')
+  const type = /export type SdkErrorCode =([\s\S]*?)\n\n/.exec(source)![1]!
+  const codes = [...type.matchAll(/'(\w+)'/g)].map(([, code]) => code)
+  expect(codes.length).toBeGreaterThan(10)
+  expect(rowsUnder('Codes', 'docs/sdk/errors.md').map(([code]) => code)).toEqual(codes)
 })
 
 test('every reply code of AMQP is a row, with its name', () => {
