@@ -71,7 +71,20 @@ describe('a store over Kysely', () => {
   storesOver(
     'PostgreSQL',
     (connectionString) => opened(new PostgresDialect({ pool: new Pool({ connectionString, max: CONNECTIONS }) })),
-    more,
+    (subject) => {
+      more(subject)
+
+      test('a transaction that PostgreSQL rolled back was not committed, also when nobody let the error through', async () => {
+        const { store, close } = await subject()
+        const work = store.transaction(async (trx) => {
+          await store.outbox.add(trx, [draftOf()])
+          await sql`select 1 / 0`.execute(trx).catch(() => {})
+        })
+        await expect(work).rejects.toThrow('current transaction is aborted')
+        expect(await dueIds(store)).toEqual([])
+        await close()
+      })
+    },
   )
   storesOver(
     'MariaDB',

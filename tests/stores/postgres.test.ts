@@ -3,7 +3,7 @@ import postgresJs from 'postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { postgres } from '@stathmos/sdk/stores/postgres'
 import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/contract.ts'
-import { draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
+import { draftOf, dueIds, messageOf } from '../../packages/sdk/src/store/contract-sample.ts'
 import { noPostgres, startPostgres, type PostgresServer } from '../peers/postgres.ts'
 import type { Store } from '../../packages/sdk/src/store/port.ts'
 
@@ -166,6 +166,45 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
       })
       await expect(work).rejects.toMatchObject({ code: 'store_down', retryable: true })
       await close()
+    })
+
+    test('a connection that is lost while nothing is asked of it ends the transaction, not the process', async () => {
+      const { pool, store, close } = await open()
+      const work = store.transaction(async (tx) => {
+        const { rows } = await tx.query<{ pid: number }>('select pg_backend_pid() as pid')
+        const gone = new Promise<void>((resolve) => tx.once('end', resolve))
+        await pool.query('select pg_terminate_backend($1)', [rows[0]!.pid])
+        await gone
+      })
+      await expect(work).rejects.toMatchObject({ code: 'store_down', retryable: true })
+      await store.transaction((tx) => store.outbox.add(tx, [draftOf({ id: 'a' })]))
+      expect(await dueIds(store)).toEqual(['a'])
+      await close()
+    })
+
+    test('a transaction that PostgreSQL rolled back was not committed, also when nobody let the error through', async () => {
+      const { store, close } = await open()
+      const work = store.transaction(async (tx) => {
+        await store.inbox.begin(tx, 'c', [messageOf()], true)
+        await tx.query('select 1 / 0').catch(() => {})
+      })
+      await expect(work).rejects.toMatchObject({ code: 'transaction_over' })
+      expect(await store.inbox.depth()).toEqual([])
+      await close()
+    })
+
+    test('the same over postgres.js', async () => {
+      const sql = postgresJs(server.url, { max: CONNECTIONS, onnotice() {} })
+      const store = postgres(sql, { schema: `s${++schemas}` })
+      await store.migrate()
+      const work = store.transaction(async (tx) => {
+        await store.inbox.begin(tx, 'c', [messageOf()], true)
+        await tx`select 1 / 0`.catch(() => {})
+      })
+      await expect(work).rejects.toThrow('division by zero')
+      expect(await store.inbox.depth()).toEqual([])
+      await store.close()
+      await sql.end({ timeout: 1 })
     })
 
     test('nobody at the other end is a store that is down', async () => {

@@ -4,6 +4,7 @@ import type { Attempt } from '../store/port.ts'
 /** Characters of a message and of a stack that are kept. */
 const MESSAGE_CHARS_MAX = 1000
 const STACK_CHARS_MAX = 4000
+const NAME_CHARS_MAX = 100
 
 /**
  * A name that errors share which an operator would call the same: made of the class or code, and of the message with
@@ -21,7 +22,8 @@ export function fingerprintOf(error: unknown): string {
 /** A failed attempt, for the history. */
 export function attemptOf(error: unknown, attempt: number, at: number, by: string): Attempt {
   const { name, message } = described(error)
-  const stack = error instanceof Error ? error.stack?.slice(0, STACK_CHARS_MAX) : undefined
+  const stack =
+    error instanceof Error && typeof error.stack === 'string' ? error.stack.slice(0, STACK_CHARS_MAX) : undefined
   return {
     at,
     attempt,
@@ -33,8 +35,22 @@ export function attemptOf(error: unknown, attempt: number, at: number, by: strin
   }
 }
 
+/** Handlers throw what they like: objects without a prototype, errors whose message is no text, names with a NUL. */
 function described(error: unknown): { name: string; message: string } {
-  if (!(error instanceof Error)) return { name: 'thrown', message: String(error) }
+  if (!(error instanceof Error)) return { name: 'thrown', message: textOf(error) }
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
-  return { name: code ?? error.name, message: error.message }
+  return { name: nameIn(code ?? textOf(error.name)), message: textOf(error.message) }
+}
+
+function textOf(value: unknown): string {
+  try {
+    return typeof value === 'object' && value !== null ? (JSON.stringify(value) ?? 'undefined') : String(value)
+  } catch {
+    return Object.prototype.toString.call(value)
+  }
+}
+
+/** What every store can keep in a column and look for by an index. */
+function nameIn(name: string): string {
+  return name.replace(/[^\x20-\x7e]/g, '?').slice(0, NAME_CHARS_MAX)
 }

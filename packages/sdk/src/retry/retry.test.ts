@@ -49,3 +49,21 @@ test('an attempt keeps a bounded part of a huge error', () => {
   expect(attempt).toMatchObject({ attempt: 3, at: 17, by: 'host:1', name: 'Error' })
   expect(JSON.stringify(attempt).length).toBeLessThan(8000)
 })
+
+test.each([
+  ['an object without a prototype', Object.create(null), 'thrown', '{}'],
+  ['an object', { status: 500 }, 'thrown', '{"status":500}'],
+  ['a symbol', Symbol('why'), 'thrown', 'Symbol(why)'],
+  ['nothing', undefined, 'thrown', 'undefined'],
+  ['an error without a message', Object.assign(new Error('x'), { message: undefined }), 'Error', 'undefined'],
+  [
+    'an error whose message and stack are objects',
+    Object.assign(new Error('x'), { message: {}, stack: {} }),
+    'Error',
+    '{}',
+  ],
+  ['an error whose name no database keeps', Object.assign(new Error('x'), { name: 'E\0' }), 'E?', 'x'],
+  ['an error with a very long code', Object.assign(new Error('x'), { code: 'E'.repeat(9000) }), 'E'.repeat(100), 'x'],
+])('whatever a handler throws makes an attempt: %s', (_, error, name, message) => {
+  expect(attemptOf(error, 1, 17, 'host:1')).toMatchObject({ name, message, fingerprint: fingerprintOf(error) })
+})

@@ -56,7 +56,10 @@ export class Database<Tx> {
     let thrown: { readonly error: unknown } | null = null
     const watched = async (tx: Tx): Promise<T> => {
       try {
-        return await work(tx)
+        const result = await work(tx)
+        if (this.dialect.probe !== undefined && this.driver.tellsRollback !== true)
+          await this.run(this.within(tx), raw(this.dialect.probe))
+        return result
       } catch (error) {
         thrown = { error }
         throw error

@@ -35,6 +35,8 @@ export interface Dialect {
    * some rows only. Default: `due_at`.
    */
   readonly claimDue?: string
+  /** A statement that fails in a transaction that can only be rolled back; absent where there is no such state. */
+  readonly probe?: string
   /** Whether `insert`, `update` and `delete` can tell what they changed with `returning`. */
   readonly returning: boolean
   /**

@@ -33,6 +33,11 @@ export interface SqlDriver<Tx> extends SqlSession {
    */
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>
   /**
+   * Whether `transaction` rejects when its commit was none: PostgreSQL answers it with a rollback, and no error, after a
+   * statement failed whose error the user's code kept to itself. Otherwise the store asks before each commit.
+   */
+  readonly tellsRollback?: boolean
+  /**
    * Statements within the transaction. Refuses them where it can tell that the transaction is over.
    *
    * @throws {SdkError} `transaction_over`, from `query`

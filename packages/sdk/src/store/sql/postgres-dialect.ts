@@ -31,6 +31,7 @@ export const postgresDialect: Dialect = {
   rows: recordset,
   forUpdate: ' for update',
   forUpdateOfFree: ' for update skip locked',
+  probe: 'select 1 as one',
   returning: true,
   insertNew: (into, columns, select, key) =>
     sql`insert into ${raw(`${into} (${columns.join(', ')})`)} ${select} on conflict (${raw(key.join(', '))}) do nothing`,

@@ -40,6 +40,8 @@ export function postgresJsDriver(
   return {
     name: 'postgres via postgres.js',
     dialect: 'postgres',
+    // `begin` rejects when any statement in it failed, whoever caught that.
+    tellsRollback: true,
     query: session(sql).query,
     async transaction<T>(work: (tx: PostgresTransaction) => Promise<T>): Promise<T> {
       // Arrays that the work resolves with would be taken as queries to wait for.

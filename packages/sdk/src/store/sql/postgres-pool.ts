@@ -10,7 +10,11 @@ interface PgQuery {
 
 /** A connection of `pg`, as far as it is used. */
 export interface PgClient {
-  query(query: PgQuery): Promise<{ readonly rows: readonly unknown[] }>
+  query(query: PgQuery): Promise<{
+    readonly rows: readonly unknown[]
+    /** What the server says that it did: the answer to `commit` is `ROLLBACK` when a statement before had failed. */
+    readonly command?: string
+  }>
   release(error?: Error | boolean): void
   on(event: 'notification', listener: () => void): unknown
   on(event: 'error', listener: (error: Error) => void): unknown
@@ -25,6 +29,8 @@ export interface PgPool {
   connect(): Promise<PgClient>
   query(query: PgQuery): Promise<{ readonly rows: readonly unknown[] }>
   readonly totalCount: number
+  on?(event: 'error', listener: (error: Error) => void): unknown
+  removeListener?(event: 'error', listener: (error: Error) => void): unknown
 }
 
 /** What a pool's `connect` resolves with: `PoolClient`, with all that it can do for its users. */
@@ -67,29 +73,38 @@ export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): S
     const { rows } = await to.query({ text, values: [...values], ...nameOf(text) })
     return rows as readonly SqlRow[]
   }
+  // The pool replaces idle connections that are lost; without anybody who hears of it, the process would end.
+  pool.on?.('error', replaced)
   const isTransaction = (handle: unknown): handle is PgClient =>
     isClient(handle) && !('totalCount' in handle) && inTransaction(handle)
   return {
     name: 'postgres',
     dialect: 'postgres',
+    tellsRollback: true,
     query: (text, values) => run(pool, text, values),
     async transaction(work) {
       const client = await pool.connect()
-      const command = (text: string): Promise<unknown> => client.query({ text, values: [] })
+      const command = (text: string): ReturnType<PgClient['query']> => client.query({ text, values: [] })
       let broken: Error | undefined
+      // Without anybody who hears it, the loss of a connection that nothing is asked of at the moment ends the process.
+      const lost = (error = new Error('the connection was lost')): void => {
+        broken = error
+      }
+      client.on('error', lost)
       try {
         await command('begin isolation level read committed')
         try {
           const result = await work(client)
-          await command('commit')
+          if ((await command('commit')).command === 'ROLLBACK') throw rolledBack()
           return result
         } catch (error) {
-          await command('rollback').catch((fault: Error) => (broken = fault))
+          await command('rollback').catch(lost)
           if (broken === undefined) throw error
           const options = { retryable: true, cause: error }
           throw new SdkError('store_down', 'the connection was lost during a transaction: see the cause', options)
         }
       } finally {
+        client.removeListener('error', lost)
         // A connection that could not be rolled back is in nobody knows which state.
         client.release(broken)
       }
@@ -107,9 +122,12 @@ export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): S
     },
     close() {
       for (const end of ending) end()
+      pool.removeListener?.('error', replaced)
       return Promise.resolve()
     },
   }
+
+  function replaced(): void {}
 }
 
 /** A connection of the pool that listens until it is ended, and again when it was lost. */
@@ -177,6 +195,14 @@ function isClient(handle: unknown): handle is PgClient {
 function inTransaction(client: PgClient): boolean {
   const status = client.getTransactionStatus?.() ?? null
   return status === null || status !== 'I'
+}
+
+function rolledBack(): SdkError {
+  return new SdkError(
+    'transaction_over',
+    'a statement of the transaction failed, and PostgreSQL rolled all of it back: let the error through, or have the statement in a savepoint',
+    { retryable: true },
+  )
 }
 
 function over(): SdkError {

@@ -82,3 +82,22 @@ test.each(['', 'Stathmos_', 'a-b', "x'; drop table t; --", '1a', 'a'.repeat(41)]
     expect.objectContaining({ code: 'invalid_declaration' }),
   )
 })
+
+describe('transactions', () => {
+  const asked = async (tellsRollback: boolean): Promise<readonly string[]> => {
+    const statements: string[] = []
+    const { driver } = counting()
+    const query = (text: string): Promise<never[]> => {
+      statements.push(text)
+      return Promise.resolve([])
+    }
+    const store = sqlStore({ ...driver, tellsRollback, bind: () => ({ query }) })
+    await store.transaction(() => Promise.resolve())
+    return statements
+  }
+
+  test('are asked before the commit whether they can be, unless the client tells when they could not', async () => {
+    expect(await asked(false)).toEqual(['select 1 as one'])
+    expect(await asked(true)).toEqual([])
+  })
+})
