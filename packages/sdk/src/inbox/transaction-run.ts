@@ -51,7 +51,11 @@ export class TransactionRun<Tx> {
   /** Handles deliveries: in their order, those of one key never past an earlier one that is not done. */
   async deliveries(works: readonly Work[]): Promise<void> {
     let rest = works
-    while (rest.length > 0) rest = await this.#pass(rest)
+    while (rest.length > 0) {
+      rest = await this.#pass(rest)
+      // Those before it may have gone back to the engine: kept now, it would be in front of them.
+      if (this.#desk.gate.closed) return this.#giveBack(rest)
+    }
   }
 
   /** Handles claims. Those that failed before are not given others to take down with them. */
@@ -169,7 +173,7 @@ export class TransactionRun<Tx> {
     return false
   }
 
-  async #giveBack(works: readonly ReadWork[]): Promise<void> {
+  async #giveBack(works: readonly Work[]): Promise<void> {
     broken(works)
     await Promise.all(works.map((work) => this.#desk.outcomes.giveBack(work)))
   }
