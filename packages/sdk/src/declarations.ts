@@ -71,7 +71,7 @@ export class Declarations<Tx> {
     this.#assertOpen(`the schedule "${name}"`)
     if (this.schedules.some(({ options }) => options.name === name))
       throw new SdkError('invalid_declaration', `two schedules have the name "${name}"; rename one`)
-    this.addContract(declaration.contract as Contract)
+    this.addContract(declaration.contract)
     this.schedules.push(declaration)
   }
 

@@ -55,6 +55,11 @@ export class Runtime<Tx> {
     this.#cleanUp = new CleanUp(surroundings, options.settings.cleanUps)
   }
 
+  /** Whether the transport is open. */
+  get opened(): boolean {
+    return this.#opened
+  }
+
   /**
    * Checks the store, connects, makes what is needed at the engine, and begins: when it resolves, messages are sent and
    * handled. What fails leaves nothing running.

@@ -25,7 +25,7 @@ test('an order that is placed in a transaction is booked once, invoiced once, an
   const done = new Promise<void>((resolve) => {
     app
       .on(Placed, { name: 'book' }, async ({ id, amount }, { tx, send }) => {
-        tx.table<number>('booked').set(id, amount)
+        await tx.table<number>('booked').set(id, amount)
         await send(Invoice, { id })
       })
       .effect(Invoice, { name: 'invoice' }, ({ id }) => {
@@ -37,7 +37,7 @@ test('an order that is placed in a transaction is booked once, invoiced once, an
   await app.migrate()
   await app.start()
   await app.transaction(async (tx, { publish }) => {
-    tx.table<string>('orders').set('o1', 'new')
+    await tx.table<string>('orders').set('o1', 'new')
     await publish(Placed, { id: 'o1', amount: 7 })
   })
   await expect(
@@ -54,6 +54,40 @@ test('an order that is placed in a transaction is booked once, invoiced once, an
   expect(await app.ask(Price, { item: 'pen' })).toEqual({ ok: true, value: { cents: 120 } })
   expect(await app.ask(Price, { item: 'gold' })).toMatchObject({ ok: false, error: 'unknown' })
   await app.stop()
+})
+
+test('what a transaction publishes without waiting for it is part of it all the same', async () => {
+  const app = service('shop', { store: memoryStore(), transport: engine().transport() })
+  const id = await app.transaction(async (_, { publish }) => {
+    void publish(Placed, { id: 'o1', amount: 1 })
+    return publish(Placed, { id: 'o1', amount: 2 })
+  })
+  const { entries } = await app.register.list({ direction: 'out' })
+  expect(entries.map(({ message }) => message?.keySeq)).toEqual([1, 2])
+  expect(entries[1]?.id).toBe(id)
+})
+
+test('a transaction whose message cannot be made commits nothing, whoever looks at the error', async () => {
+  const store = memoryStore()
+  const app = service('shop', { store, transport: engine().transport() })
+  const wrong = { id: 'o1', amount: 'much' } as unknown as { id: string; amount: number }
+  const place = app.transaction(async (tx, { publish }) => {
+    await tx.table<string>('orders').set('o1', 'new')
+    publish(Placed, wrong).catch(() => {})
+  })
+  await expect(place).rejects.toMatchObject({ code: 'invalid_data' })
+  expect(store.table('orders').list()).toEqual([])
+})
+
+test('what is published after the end of a transaction is refused', async () => {
+  const app = service('shop', { store: memoryStore(), transport: engine().transport() })
+  const late = await app.transaction((_, { publish }) => Promise.resolve(publish))
+  await expect(late(Placed, { id: 'o1', amount: 1 })).rejects.toMatchObject({ code: 'transaction_over' })
+})
+
+test('asking before the start is refused at once', async () => {
+  const app = service('shop', { store: memoryStore(), transport: engine().transport() })
+  await expect(app.ask(Price, { item: 'pen' })).rejects.toMatchObject({ code: 'not_started' })
 })
 
 test('what was not sent before a stop is sent after the next start', async () => {

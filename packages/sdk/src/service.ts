@@ -164,12 +164,25 @@ export class Service<Tx> {
     return this.runtime.outbox.in(tx)
   }
 
-  /** Runs `work` in a transaction of the store; what it publishes is sent the moment it has committed. */
+  /**
+   * Runs `work` in a transaction of the store. What it publishes is written in one go at the end, also what it did not wait
+   * for, and sent the moment the transaction has committed; nothing is committed when one of its messages cannot be made.
+   */
   async transaction<T>(work: (tx: Tx, scope: Scope) => Promise<T>): Promise<T> {
     const { outbox, surroundings } = this.runtime
-    const result = await surroundings.store.transaction((tx) => work(tx, outbox.in(tx)))
-    outbox.committed({ messages: 1, dueAt: null })
-    return result
+    const done = await surroundings.store.transaction(async (tx) => {
+      const outgoing = outbox.buffer(tx)
+      try {
+        const result = await work(tx, outgoing.scopeOf(null))
+        await outgoing.flush()
+        return { result, outgoing }
+      } catch (error) {
+        outgoing.abandon()
+        throw error
+      }
+    })
+    done.outgoing.committed()
+    return done.result
   }
 
   /** Stores a message in a transaction of its own, to be sent as soon as can be. @returns its id */
@@ -191,8 +204,15 @@ export class Service<Tx> {
     return this.runtime.submission.sendNow(contract, data, options)
   }
 
-  /** Asks, and resolves with what came of it; only what is the program's own fault is thrown. */
+  /**
+   * Asks, and resolves with what came of it; only what is the program's own fault is thrown.
+   *
+   * @throws {SdkError} `not_started`, `invalid_data`, `too_large`, `capability_missing`
+   */
   async ask<C extends RequestContract>(contract: C, data: DataOf<C>, options?: AskOptions): Promise<AnswerOf<C>> {
+    // Nobody would ever connect, and the request wait for its whole time.
+    if (this.#state === 'new' && !this.runtime.opened)
+      throw new SdkError('not_started', `${this.name} is not started; ask after start()`)
     return this.runtime.asker.ask(contract, data, options)
   }
 
@@ -249,7 +269,7 @@ export class Service<Tx> {
     contract: Sendable<In>,
     dataAt: (at: Date) => NoInfer<In> | Promise<NoInfer<In>>,
   ): this {
-    this.#declarations.addSchedule({ expression, options, contract: contract as Sendable<never>, dataAt })
+    this.#declarations.addSchedule({ expression, options, contract, dataAt })
     return this
   }
 

@@ -98,7 +98,7 @@ export class OutgoingBuffer<Tx> {
     if (this.#over)
       throw new SdkError(
         'transaction_over',
-        "the handler's transaction is over, the message would be lost; await every publish, send and cancel in the handler",
+        'the transaction is over, the message would be lost; publish, send and cancel before the handler returns',
       )
   }
 }

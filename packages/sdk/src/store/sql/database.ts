@@ -163,7 +163,7 @@ export class Database<Tx> {
 /** @param prefix of all tables: `stathmos_`, or `messaging.stathmos_` with the schema that they are in */
 function namesWith(prefix: string): Names {
   const names = Object.entries(TABLE_NAMES).map(([table, name]) => [table, prefix + name])
-  return Object.fromEntries(names) as unknown as Names
+  return Object.fromEntries(names) as Names
 }
 
 function keyOf(row: SqlRow, key: readonly string[]): string {

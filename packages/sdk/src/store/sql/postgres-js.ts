@@ -42,7 +42,7 @@ export function postgresJsDriver(
     dialect: 'postgres',
     // `begin` rejects when any statement in it failed, whoever caught that.
     tellsRollback: true,
-    query: session(sql).query,
+    query: (text, values) => session(sql).query(text, values),
     async transaction<T>(work: (tx: PostgresTransaction) => Promise<T>): Promise<T> {
       // Arrays that the work resolves with would be taken as queries to wait for.
       const boxed = await sql.begin('isolation level read committed', async (tx: PostgresTransaction) => ({
