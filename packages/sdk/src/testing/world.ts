@@ -25,6 +25,8 @@ export interface WorldOptions {
 const TURNS = 3
 /** Looks in turns only: work on memory alone is through long before. */
 const LOOKS_MAX = 40
+/** The same where calls are delayed on purpose: time may go on before all of them have ended. */
+const LOOKS_MAX_DELAYED = 6
 /** Looks with a real pause between them, for handlers and stores that wait for something real. */
 const PAUSES_MAX = 5
 const PAUSES_SETTLING_MAX = 500
@@ -68,6 +70,11 @@ export class World<Tx> {
       await party.store.migrate()
       this.#processes.set(party.service, [])
       for (let n = 0; n < this.#options.processes; n++) await this.#begin(party)
+    }
+    // What is published before a service was there once, it never gets.
+    while (this.#all.some(({ gone }) => gone)) {
+      this.#revive()
+      await Promise.allSettled(this.#starting)
     }
   }
 
@@ -214,7 +221,8 @@ export class World<Tx> {
 
   /** Lets everything happen that needs no time. @returns whether there is an end to it */
   async #calm(pausesMax: number): Promise<boolean> {
-    for (let look = 0; look < LOOKS_MAX + pausesMax; look++) {
+    const looksMax = this.#options.patienceMs === null ? LOOKS_MAX + pausesMax : LOOKS_MAX_DELAYED
+    for (let look = 0; look < looksMax; look++) {
       await this.#look(look)
       this.#revive()
       if (this.#ground.time.fire()) continue
