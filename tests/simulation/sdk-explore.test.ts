@@ -71,8 +71,8 @@ async function orders(t: Testbed<MemoryTransaction>): Promise<void> {
 async function asPromised(t: Testbed<MemoryTransaction>, state: Shop): Promise<void> {
   const { depot, shipped, reminded } = state
   const expected = { a: [1, 2, 3], b: [1] }
-  const listed = (service: Service<MemoryTransaction>, name: string): object => {
-    const { a, b } = { a: t.as(service).table(name).get('a'), b: t.as(service).table(name).get('b') }
+  const listed = (of: Service<MemoryTransaction>, name: string): object => {
+    const { a, b } = { a: t.as(of).table(name).get('a'), b: t.as(of).table(name).get('b') }
     return { a, b }
   }
   expect(listed(state.shop, 'orders'), 'booked in order').toEqual(expected)

@@ -5,9 +5,9 @@ import { milliseconds, type Duration } from '../time/duration.ts'
 import { Interleaving, RANDOM_SEEDS, type Dangers } from './interleaving.ts'
 import { servicesOf, Testbed } from './testbed.ts'
 
-export interface ExploreOptions<Tx, State extends Explored<Tx>> {
+export interface ExploreOptions<Tx, State> {
   /** Makes the services, and all else that a run changes: called anew for each run. */
-  readonly app: () => State
+  readonly app: () => State & Explored<Tx>
   /**
    * `everywhere` (default) ends a process once at each step of the undisturbed run, and then up to two at steps by chance;
    * a number is the most of one run, all by chance.
@@ -90,7 +90,7 @@ const SYSTEMATIC_SHARE = 0.6
  * @param invariants throws when something is not as it has to be, whatever went wrong
  * @throws {ExplorationFailure} for the first run that fails
  */
-export async function explore<Tx, State extends Explored<Tx>>(
+export async function explore<Tx, State>(
   options: ExploreOptions<Tx, State>,
   scenario: (t: Testbed<Tx>, state: State) => Promise<void>,
   invariants: (t: Testbed<Tx>, state: State) => Promise<void> | void,
@@ -138,7 +138,7 @@ export async function explore<Tx, State extends Explored<Tx>>(
   return { runs: seeds.length + 1, steps, injected, trace: last.trace }
 }
 
-function dangersOf<Tx, State extends Explored<Tx>>(options: ExploreOptions<Tx, State>): Dangers {
+function dangersOf<Tx, State>(options: ExploreOptions<Tx, State>): Dangers {
   const { crashes = 'everywhere', losses = 1, duplicates = true, reorder = 'across-keys', delays = '50ms' } = options
   return {
     crashesMax: crashes === 'everywhere' ? CRASHES_BY_CHANCE : crashes,
