@@ -310,6 +310,24 @@ describe('an engine that cannot be reached', () => {
     await world.clock.advance('40s')
     expect(world.sent()).toEqual(['m1'])
   })
+
+  test('stays left to them, however long it lasts', async () => {
+    const cut = new OutboxWorld().transport
+    cut.answer = () => {
+      throw down()
+    }
+    const alone = new Outbox<MemoryTransaction>({ ...world.process('cut'), transport: cut })
+    await alone.start()
+    await running({}, 'fine')
+    await world.clock.advance('1m')
+    cut.tell(false)
+    for (let minute = 0; minute < 3; minute++) {
+      await world.commit(...ids(20).map((id) => ({ id: `${minute}.${id}`, key: id })))
+      await world.clock.advance('1m')
+      expect(world.sent()).toHaveLength(20 * (minute + 1))
+    }
+    await alone.stop()
+  })
 })
 
 describe('a store that fails', () => {

@@ -43,6 +43,8 @@ export class Relay<Tx> {
   /** When the earliest retry in our buckets is due; undefined when the store has to be asked. */
   #retryAt: number | null | undefined = undefined
   #downs = 0
+  /** What the transport says of itself. */
+  #reachable = true
   #downUntil = Number.NEGATIVE_INFINITY
   #stopping = false
   #unwatch: readonly (() => void)[] = []
@@ -71,6 +73,7 @@ export class Relay<Tx> {
     this.#unwatch = [
       store.watch(() => this.wake()),
       transport.watch((up) => {
+        this.#reachable = up
         if (!up) return
         this.#downUntil = Number.NEGATIVE_INFINITY
         this.wake()
@@ -122,7 +125,11 @@ export class Relay<Tx> {
   async #turn(): Promise<number> {
     const { clock } = this.#surroundings
     await this.#recordOwed()
-    // Leases that are not renewed meanwhile go to a process that can reach the engine.
+    if (this.#downs > 0 && !this.#reachable) {
+      // Another process may reach the engine. This one is told when it can again.
+      await this.#tenure.end()
+      return DOWN_MS_MAX
+    }
     const downMs = this.#downUntil - clock.monotonic()
     if (downMs > 0) return downMs
     if (this.#tenure.renewalMs === 0) {
