@@ -1,7 +1,7 @@
 // The attributes of CloudEvents 1.0 that carry a message. Of those that are not in its core, `correlationid`,
 // `causationid`, `traceparent`, `tracestate` and `expirytime` are from its documented extensions; the others are ours.
 import { KEY_CHARS_MAX, NAME_CHARS_MAX, type Message, type MessageKind, type Metadata } from '../message/message.ts'
-import { count, instant, instantText, malformed, required, text } from './field.ts'
+import { charsMaxOf, count, instant, instantText, malformed, required, text, version as versionIn } from './field.ts'
 import { isObject } from './json-message.ts'
 
 /** Fields of the metadata that are texts, and their attributes. */
@@ -112,7 +112,7 @@ function metadataOf(attributes: ReadonlyMap<string, string>, id: string): Metada
   const deadline = attributes.get('expirytime')
   const custom = customOf(attributes)
   const texts = Object.entries(TEXTS).flatMap(([field, attribute]) => {
-    const value = optional(attributes, attribute)
+    const value = optional(attributes, attribute, charsMaxOf(field))
     return value === undefined ? [] : [[field, value] as const]
   })
   return {
@@ -152,9 +152,9 @@ function optional(attributes: ReadonlyMap<string, string>, name: string, charsMa
 
 function versionOf(attributes: ReadonlyMap<string, string>): number {
   const version = attributes.get('dataversion')
-  if (version !== undefined) return count('dataversion', version)
+  if (version !== undefined) return versionIn('dataversion', version)
   const ours = SCHEMA.exec(attributes.get('dataschema') ?? '')
-  return ours === null ? 1 : count('dataschema', ours[1]!)
+  return ours === null ? 1 : versionIn('dataschema', ours[1]!)
 }
 
 function isKind(kind: string): kind is MessageKind {

@@ -1,5 +1,5 @@
 import { KEY_CHARS_MAX, NAME_CHARS_MAX, type Message, type MessageKind, type Metadata } from '../message/message.ts'
-import { count, instant, instantText, malformed, required, text } from './field.ts'
+import { charsMaxOf, count, instant, instantText, malformed, required, text, version as versionIn } from './field.ts'
 import { bodyOf, dataOf, isObject, jsonBytes, objectOf } from './json-message.ts'
 import type { WireForm } from './wire-form.ts'
 
@@ -69,7 +69,7 @@ export const envelope: WireForm = {
       id,
       kind,
       type: required('type', scalar('type', object['type']), NAME_CHARS_MAX),
-      version: version === undefined ? 1 : count('metadata.version', version),
+      version: version === undefined ? 1 : versionIn('metadata.version', version),
       source: required('source', scalar('source', object['source']), NAME_CHARS_MAX),
       time: instant('timestamp', required('timestamp', scalar('timestamp', object['timestamp']))),
       key: optional(metadata, 'key', KEY_CHARS_MAX) ?? null,
@@ -103,7 +103,7 @@ function metadataFieldsOf(message: Message): Record<string, unknown> {
 function metadataOf(fields: Readonly<Record<string, unknown>>, id: string): Metadata {
   const deadline = optional(fields, 'deadline')
   const texts = Object.entries(TEXTS).flatMap(([field, name]) => {
-    const value = optional(fields, name)
+    const value = optional(fields, name, charsMaxOf(field))
     return value === undefined ? [] : [[field, value] as const]
   })
   const known = Object.fromEntries(texts) as { [Field in keyof typeof TEXTS]?: string }

@@ -1,8 +1,16 @@
 import { SdkError } from '../errors.ts'
+import { NAME_CHARS_MAX } from '../message/message.ts'
 
 /** A message that cannot be read. @param wrong what is wrong with the field, and what to do: `is missing; …` */
 export function malformed(field: string, wrong: string, cause?: unknown): SdkError {
   return new SdkError('malformed_message', `"${field}" ${wrong}`, { data: { field }, cause })
+}
+
+const VERSION_MAX = 2 ** 31 - 1
+
+/** Characters of a field of the metadata: those by which stores look for messages are names. */
+export function charsMaxOf(field: string): number {
+  return field === 'externalId' || field === 'dedupeKey' ? NAME_CHARS_MAX : Infinity
 }
 
 /** Text that every store can keep: PostgreSQL has no NUL in texts, and halves of surrogate pairs have no form in UTF-8. */
@@ -22,6 +30,13 @@ export function count(field: string, value: string): number {
   const number = Number(value)
   if (!/^\d+$/.test(value) || number < 1 || !Number.isSafeInteger(number))
     throw malformed(field, `is ${JSON.stringify(value.slice(0, 40))}; it must be a whole number from 1`)
+  return number
+}
+
+/** A version: every store has 32 bits for it. */
+export function version(field: string, value: string): number {
+  const number = count(field, value)
+  if (number > VERSION_MAX) throw malformed(field, `is ${number}; at most ${VERSION_MAX} are known anywhere`)
   return number
 }
 

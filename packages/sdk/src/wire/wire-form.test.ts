@@ -241,6 +241,9 @@ describe('CloudEvents in binary mode', () => {
     ['ce-time', '2026-01-31T25:00:00Z', 'time'],
     ['ce-dataversion', '0', 'dataversion'],
     ['ce-dataversion', '1.5', 'dataversion'],
+    ['ce-dataversion', '2147483648', 'dataversion'],
+    ['ce-dedupekey', 'x'.repeat(201), 'dedupekey'],
+    ['ce-externalid', 'x'.repeat(201), 'externalid'],
     ['ce-keyseq', '99999999999999999999', 'keyseq'],
     ['ce-kind', 'rumour', 'kind'],
     ['ce-expirytime', 'soon', 'expirytime'],
@@ -326,6 +329,8 @@ describe('the envelope', () => {
     ['"data":{"ticketId":"t1"},', '', 'data'],
     ['"data":{"ticketId":"t1"}', '"data_base64":"x"', 'data_base64'],
     ['"correlation_id":"c1"', '"version":0', 'metadata.version'],
+    ['"correlation_id":"c1"', '"version":2147483648', 'metadata.version'],
+    ['"correlation_id":"c1"', `"dedupe_key":"${'x'.repeat(201)}"`, 'metadata.dedupe_key'],
     ['"correlation_id":"c1"', '"correlation_id":{}', 'metadata.correlation_id'],
     ['{"id"', '[{"id"', 'body'],
   ])('with %s changed to %j it is malformed, and the error names the field', (part, change, field) => {
