@@ -207,6 +207,18 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
       await sql.end({ timeout: 1 })
     })
 
+    test('the only connection of a pool is not taken for listening', async () => {
+      const pool = new Pool({ connectionString: server.url, max: 1 })
+      const store = postgres(pool, { schema: `s${++schemas}` })
+      await store.migrate()
+      const end = store.watch(() => {})
+      await store.transaction((tx) => store.outbox.add(tx, [draftOf({ id: 'a' })]))
+      expect(await dueIds(store)).toEqual(['a'])
+      end()
+      await store.close()
+      await pool.end()
+    })
+
     test('nobody at the other end is a store that is down', async () => {
       const pool = new Pool({ host: '127.0.0.1', port: 1 })
       const store = postgres(pool)

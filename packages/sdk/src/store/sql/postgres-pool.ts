@@ -29,6 +29,7 @@ export interface PgPool {
   connect(): Promise<PgClient>
   query(query: PgQuery): Promise<{ readonly rows: readonly unknown[] }>
   readonly totalCount: number
+  readonly options?: { readonly max?: number | undefined }
   on?(event: 'error', listener: (error: Error) => void): unknown
   removeListener?(event: 'error', listener: (error: Error) => void): unknown
 }
@@ -116,7 +117,10 @@ export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): S
       },
     }),
     isTransaction,
-    ...(listen ? { watch: (channel, changed) => listening(pool, channel, changed, clock, ending) } : {}),
+    // The only connection of a pool cannot listen all the time: nothing else could be done.
+    ...(listen && pool.options?.max !== 1
+      ? { watch: (channel, changed) => listening(pool, channel, changed, clock, ending) }
+      : {}),
     async notify(channel) {
       await run(pool, 'select pg_notify($1::text, $2::text)', [channel, ''])
     },
