@@ -5,9 +5,10 @@ import { event } from '../contract/event.ts'
 import { request } from '../contract/request.ts'
 import { service, type Service } from '../service.ts'
 import { memoryStore, type MemoryTransaction } from '../store/memory/memory-store.ts'
+import type { Store } from '../store/port.ts'
 import { systemClock } from '../time/clock.ts'
 import { memoryEngine } from '../transport/memory/index.ts'
-import { testbed, type Testbed } from './testbed.ts'
+import { testbed, type Testbed, type TestbedOptions } from './testbed.ts'
 
 const Submitted = event('ticket.submitted', z.object({ ticketId: z.string() })).key(({ ticketId }) => ticketId)
 const Accepted = event('ticket.accepted', z.object({ ticketId: z.string() })).key(({ ticketId }) => ticketId)
@@ -21,8 +22,11 @@ const Price = request('price', {
 type App = Service<MemoryTransaction>
 
 /** A testbed that is closed when the test is over. */
-async function opened(app: App | readonly App[]): Promise<Testbed<MemoryTransaction>> {
-  const bed = await testbed(app)
+async function opened(
+  app: App | readonly App[],
+  options: TestbedOptions<MemoryTransaction> = {},
+): Promise<Testbed<MemoryTransaction>> {
+  const bed = await testbed(app, options)
   onTestFinished(() => bed.close())
   return bed
 }
@@ -198,4 +202,21 @@ test('a transaction of the test is one of the service, and what the service itse
   await app.transaction(async (_, { publish }) => void (await publish(Submitted, { ticketId: 't2' })))
   await t.settled()
   expect(state.texts).toEqual(['t2'])
+})
+
+test('a service whose store is a database keeps it, unless it is given another one', async () => {
+  const database: Store<MemoryTransaction> = { ...memoryStore({ clock: systemClock }), name: 'database' }
+  const handled: string[] = []
+  const app = service('helpdesk', { store: database, transport: memoryEngine().transport() })
+  app.on(Submitted, { name: 'note' }, ({ ticketId }) => void handled.push(ticketId))
+  const kept = await testbed(app)
+  await kept.publish(Submitted, { ticketId: 't1' })
+  await kept.settled()
+  expect(await database.register.count({ direction: 'in' })).toBe(1)
+  await kept.close()
+  const without = await opened(app, { store: (clock) => memoryStore({ clock }) })
+  await without.publish(Submitted, { ticketId: 't2' })
+  await without.settled()
+  expect(handled).toEqual(['t1', 't2'])
+  expect(await database.register.count({ direction: 'in' })).toBe(1)
 })
