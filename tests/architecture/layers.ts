@@ -18,6 +18,8 @@ export const rooms: Rooms = {
   'engine/storage': ['std', 'engine/errors'],
   'engine/message': ['std', 'engine/errors', 'engine/storage'],
   'engine/access': ['std', 'engine/errors'],
+  // Whoever opens an engine on a directory holds its lock: the broker, and programs that embed one.
+  'engine/directory-lock': ['std'],
   'engine/flow': ['std', 'engine/errors'],
   'engine/exchange': ['std', 'engine/errors', 'engine/message'],
   // A shard and what lives in it: lines, their index pages, the agenda.

@@ -1,8 +1,15 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { nodeFiles, type Problem, type RepairReport, repairDirectory, verifyDirectory } from '@stathmos/engine'
+import {
+  DirectoryInUseError,
+  lockDirectory,
+  nodeFiles,
+  type Problem,
+  type RepairReport,
+  repairDirectory,
+  verifyDirectory,
+} from '@stathmos/engine'
 import { systemClock } from '@stathmos/std'
-import { DirectoryInUseError, lockDirectory } from '../data-directory/lock.ts'
 import { holdsData } from '../data-directory/presence.ts'
 import { EXIT } from './exit.ts'
 

@@ -1,12 +1,13 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Engine, openEngine } from '@stathmos/engine'
+import { type Engine, lockDirectory, openEngine } from '@stathmos/engine'
 import { MemoryFiles } from '@stathmos/testkit'
 import { describe, expect, test } from 'vitest'
 import { silentLog } from '../../log.ts'
 import { seededRandom, systemRandom } from '../../random.ts'
 import { manualClock } from '../../testing/manual-clock.ts'
+import { systemClock } from '../../time/clock.ts'
 import type { WireForm } from '../../wire/wire-form.ts'
 import { transportContract, type TransportSubject } from '../contract.ts'
 import { consumerOf, contractOf, Inbox, messageOf, plainForm, textOf } from '../contract/parties.ts'
@@ -98,6 +99,24 @@ test('what was sent survives the death of the process, and so does what was in i
   expect(await again.accept(2)).toEqual(['held', 'waiting'])
   expect(again.all[0]!.redelivered).toBe(true)
   await next.close()
+})
+
+test('a directory that another process has is refused, and taken when it is free', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'embedded-'))
+  const lock = await lockDirectory(dataDir, systemClock)
+  const transport = embedded({ dataDir })
+  const refused = {
+    code: 'transport_down',
+    retryable: true,
+    message: expect.stringContaining(`process ${process.pid}`),
+  }
+  await expect(transport.open(surroundings('shop', plainForm))).rejects.toMatchObject(refused)
+  await lock.release()
+  await transport.open(surroundings('shop', plainForm))
+  await expect(lockDirectory(dataDir, systemClock)).rejects.toThrow('is in use')
+  await transport.close()
+  await (await lockDirectory(dataDir, systemClock)).release()
+  await rm(dataDir, { recursive: true })
 })
 
 test('a handed-in engine stays open when the transport is closed', async () => {

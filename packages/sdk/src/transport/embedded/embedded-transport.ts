@@ -63,7 +63,7 @@ export class EmbeddedTransport implements Transport {
 
   async open(surroundings: TransportSurroundings): Promise<void> {
     const peer = await loadEngine()
-    const lease = await this.#lease(peer)
+    const lease = await this.#lease(peer, surroundings)
     const vhost = lease.engine.createVHost(this.#options.vhost ?? '/')
     this.#opened = { peer, lease, vhost, draft: new peer.Draft(), surroundings }
     for (const changed of this.#watchers) changed(true)
@@ -181,13 +181,19 @@ export class EmbeddedTransport implements Transport {
     return position === peer.UNROUTED && message.kind !== 'event' ? unroutable(message) : 'sent'
   }
 
-  async #lease(peer: EnginePackage): Promise<EngineLease> {
+  async #lease(peer: EnginePackage, { clock }: TransportSurroundings): Promise<EngineLease> {
     const options = this.#options
     if ('engine' in options) return { engine: options.engine, release: async () => {} }
     try {
-      return await leaseEngine(peer, options.dataDir, options.onFatal)
+      return await leaseEngine(peer, options.dataDir, clock, options.onFatal)
     } catch (error) {
-      throw transportDown(`the engine in ${options.dataDir} cannot be opened`, error)
+      if (error instanceof peer.DirectoryInUseError)
+        throw transportDown(
+          `process ${error.pid} has the engine in ${options.dataDir}, and one process at a time can; stop that one, or start a broker and have both connect to it`,
+          error,
+        )
+      const reason = error instanceof Error ? error.message : String(error)
+      throw transportDown(`the engine in ${options.dataDir} cannot be opened: ${reason}`, error)
     }
   }
 

@@ -48,7 +48,7 @@ const ANSWER_MS = 2_000
  *
  * @throws {DirectoryInUseError} when another process holds it
  */
-export async function lockDirectory(directory: string, clock: Clock): Promise<DirectoryLock> {
+export async function lockDirectory(directory: string, clock: Pick<Clock, 'after'>): Promise<DirectoryLock> {
   const home = join(directory, 'lock')
   makeHome(home)
   const road = shortRoad(home)
@@ -95,7 +95,7 @@ function makeHome(home: string): void {
 async function lastWord(
   path: string,
   weComeFirst: boolean,
-  clock: Clock,
+  clock: Pick<Clock, 'after'>,
 ): Promise<'dead' | 'gave way' | { pid: number }> {
   for (let asked = 0; ; asked++) {
     const answer = await ask(path, clock)
@@ -107,7 +107,7 @@ async function lastWord(
 }
 
 /** The state and process id behind a socket; null when nobody is behind it any more. */
-function ask(path: string, clock: Clock): Promise<string | null> {
+function ask(path: string, clock: Pick<Clock, 'after'>): Promise<string | null> {
   return new Promise((resolve, reject) => {
     let answer = ''
     const socket = connect({ path })
