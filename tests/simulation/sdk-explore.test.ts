@@ -25,6 +25,8 @@ interface Shop extends Explored<MemoryTransaction> {
   /** Calls of the outside world, in their order. */
   readonly shipped: { readonly order: string; readonly n: number; readonly key: string }[]
   readonly reminded: string[]
+  /** Fails the first time that it is called for something. */
+  readonly stumble: (over: string) => void
 }
 
 /** Appends to a list in the service's own table. */
@@ -39,7 +41,13 @@ function shop(): Shop {
   const declared = () => ({ store: memoryStore({ clock }), transport: memoryEngine().transport() })
   const own = service('shop', declared())
   const depot = service('depot', declared())
-  const state: Shop = { app: [own, depot], shop: own, depot, shipped: [], reminded: [] }
+  const stumbled = new Set<string>()
+  const stumble = (over: string): void => {
+    if (stumbled.has(over)) return
+    stumbled.add(over)
+    throw new Error(`not at first: ${over}`)
+  }
+  const state: Shop = { app: [own, depot], shop: own, depot, shipped: [], reminded: [], stumble }
   own
     .on(Placed, { name: 'book', lease: '10s' }, async ({ order, n }, { tx, publish, send, cancel }) => {
       await append(tx, 'orders', order, n)
@@ -48,14 +56,19 @@ function shop(): Shop {
       if (n === 1) await send(Remind, { order }, { delay: '1h', cancelKey: `remind:${order}` })
       if (n === 2) await cancel(`remind:${order}`)
       await send(Ship, { order, n })
+      if (n === 2) stumble('booking')
     })
     .effect(Remind, { name: 'remind' }, ({ order }) => state.reminded.push(order))
   depot
     .effect(Ship, { name: 'ship', lease: '10s', retry: { attempts: 12 } }, ({ order, n }, { idempotencyKey }) => {
+      if (n === 1) stumble(`shipping of ${order}`)
       state.shipped.push({ order, n, key: idempotencyKey })
     })
     .on(Booked, { name: 'stock', batch: { size: 4, wait: '20ms' }, lease: '10s' }, async (items, { tx }) => {
-      for (const { data } of items) await append(tx, 'stock', data.order, data.n)
+      for (const { data } of items) {
+        await append(tx, 'stock', data.order, data.n)
+        if (data.n === 2) stumble('stocking')
+      }
     })
     .on(Noted, { name: 'note', concurrency: 8, lease: '10s' }, ({ order, n }, { tx }) => append(tx, 'notes', order, n))
   return state
