@@ -129,7 +129,7 @@ for (const key of ['plain', 'ranked']) {
   draft.bodyEnd = draft.body.length
   transaction.publish(vhost.route('', key), draft)
 }
-await transaction.commit()
+void transaction.commit()
 const again = vhost.queue('ranked')
 again.accept(await take(again))
 queue(vhost, 'new')
