@@ -119,6 +119,13 @@ describe.skipIf(missing !== null)(`the example${missing === null ? '' : ` (skipp
     },
   )
 
+  test('a second one in the same folder is refused, and harms nothing', async () => {
+    const { code, stderr } = await run(process.execPath, ['dist/main.js'], '', { PORT: '0' }, project.directory)
+    expect(code).toBe(1)
+    expect(stderr).toContain(`process ${shop!.pid} has the engine`)
+    expect(await shell('curl -s localhost:8080/stock')).toContain('pen')
+  })
+
   test('it stops when it is asked to, and its process ends', async () => {
     expect(await ended(shop!, 'SIGTERM')).toBeNull()
     shop = null
