@@ -25,7 +25,7 @@ import {
   type OnHandler,
   type OnOptions,
 } from './inbox/declaration.ts'
-import { silentLog } from './log.ts'
+import { silentLog, standardErrorLog } from './log.ts'
 import { uuidV7 } from './message/message-id.ts'
 import type { RelayOptions } from './outbox/relay-options.ts'
 import type { Retention } from './outbox/cleaner.ts'
@@ -62,6 +62,7 @@ export interface ServiceOptions<Tx> {
   /** How messages to and from external systems are treated. */
   readonly settings?: readonly MessageSettings[]
   readonly asks?: AskerOptions
+  /** Where messages for the operator go. Default: warnings and errors as lines of JSON to the standard error. */
   readonly log?: Log
   readonly telemetry?: Telemetry
   readonly clock?: Clock
@@ -281,7 +282,7 @@ export class Service<Tx> {
     for (const contract of options.accept) this.#declarations.addContract(contract)
     // Asked for at each call: a test may have put the service into other surroundings since.
     const behind: IntakeService = {
-      log: this.#options.log ?? silentLog,
+      log: this.#options.log ?? standardErrorLog,
       submit: (contract, data, submitOptions) => this.submit(contract, data as never, submitOptions),
       createMessage: (contract, data) => this.createMessage(contract, data as never),
       inspect: (id) => this.register.inspect(id),
@@ -358,7 +359,8 @@ export class Service<Tx> {
    */
   replace(replaced: Replaced<Tx>): Runtime<Tx> {
     this.#declarations.close()
-    this.#runtime = this.#assemble(replaced)
+    // A test that wants to read the log hands one in.
+    this.#runtime = this.#assemble({ log: this.#options.log ?? silentLog, ...replaced })
     this.#state = 'new'
     return this.#runtime
   }
@@ -368,7 +370,7 @@ export class Service<Tx> {
     const {
       clock = systemClock,
       random = systemRandom,
-      log = silentLog,
+      log = standardErrorLog,
       telemetry = silentTelemetry,
     } = {
       ...this.#options,
