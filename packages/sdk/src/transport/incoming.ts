@@ -21,15 +21,24 @@ export class Incoming implements Delivery {
   readonly redelivered: boolean
   readonly #clock: Clock
   readonly #settle: (outcome: Outcome) => void
+  readonly #releasing: () => void
   #over = false
   #delay: Timer | null = null
 
-  constructor(raw: Wired, redelivered: boolean, reading: Reading, settle: (outcome: Outcome) => void) {
+  /** @param releasing is called when it is released, before the delay */
+  constructor(
+    raw: Wired,
+    redelivered: boolean,
+    reading: Reading,
+    settle: (outcome: Outcome) => void,
+    releasing: () => void = () => {},
+  ) {
     this.message = readMessage(raw, reading.form)
     this.raw = raw
     this.redelivered = redelivered
     this.#clock = reading.clock
     this.#settle = settle
+    this.#releasing = releasing
   }
 
   accept(): void {
@@ -38,6 +47,7 @@ export class Incoming implements Delivery {
 
   release(delayMs = 0): void {
     if (this.#over || this.#delay !== null) return
+    this.#releasing()
     if (delayMs > 0) this.#delay = this.#clock.after(delayMs, () => this.#end('release', true))
     else this.#end('release')
   }

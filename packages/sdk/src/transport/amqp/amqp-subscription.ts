@@ -46,7 +46,9 @@ export class AmqpSubscription implements Subscription {
         new QueueReader({
           queue: name,
           prefetch,
+          ordered: consumer.ordered,
           reading,
+          releasing: (each) => this.#giveBack(each),
           arrived: (parcel) => {
             this.#waiting.add(parcel)
             this.#pump()
@@ -126,6 +128,22 @@ export class AmqpSubscription implements Subscription {
     }
   }
 
+  /** Everything of the queue goes back to its place at once, when what is in hands is settled, and is read from there. */
+  #giveBack(reader: QueueReader): void {
+    this.#readAnew(reader).catch((err: unknown) => {
+      const { reading } = this.#options
+      reading.log.warn({ err, queue: reader.queue }, 'a queue cannot be read again; it is tried again')
+      // Without a connection, the next one starts it.
+      if (!reader.reading && this.#options.connection() !== null) this.#restartLater(reader)
+    })
+  }
+
+  async #readAnew(reader: QueueReader): Promise<void> {
+    await reader.leave()
+    const current = this.#options.connection()
+    if (!this.#closed && !reader.reading && current !== null) await reader.start(current)
+  }
+
   #restartLater(reader: QueueReader): void {
     if (this.#closed || this.#restarting.has(reader)) return
     this.#restarting.add(reader)
@@ -178,10 +196,7 @@ export class AmqpSubscription implements Subscription {
     const served = this.#readers.map((reader) => reader.served && !reader.leaving)
     await Promise.all(
       partitionsToLeave(counts, served).map(async (partition) => {
-        const reader = this.#readers[partition]!
-        await reader.leave()
-        const current = this.#options.connection()
-        if (!this.#closed && !reader.reading && current !== null) await reader.start(current)
+        await this.#readAnew(this.#readers[partition]!)
       }),
     )
   }

@@ -14,11 +14,14 @@ export interface Parcel {
 export interface QueueReaderOptions {
   readonly queue: string
   readonly prefetch: number
+  readonly ordered: boolean
   readonly reading: Reading & { readonly log: Log; readonly clock: Clock }
   /** A parcel has come and waits to be taken. */
   arrived(parcel: Parcel): void
   /** A parcel is settled, or was taken back by the broker. */
   gone(parcel: Parcel): void
+  /** Of an ordered consumer: a parcel is on its way back. Nothing that comes after it may be handed on before it. */
+  releasing(reader: QueueReader): void
   /** The broker closed the channel, or ended the consumer; the connection may be there still. */
   ended(reader: QueueReader): void
 }
@@ -142,12 +145,17 @@ export class QueueReader {
     if (session.cancelled) return session.channel.nack(message, false, true)
     // What comes while the queue is given up goes with its channel.
     if (session.leaving !== null) return
-    const incoming = new Incoming(wiredOf(message), isRedelivered(message), this.#options.reading, (outcome) => {
+    const { ordered, reading, gone, releasing } = this.#options
+    const settle = (outcome: 'accept' | 'release'): void => {
       if (outcome === 'accept') session.channel.ack(message)
-      else session.channel.nack(message, false, true)
+      // Given back alone it would come after all that the broker has handed out already.
+      else if (!ordered) session.channel.nack(message, false, true)
       session.parcels.delete(parcel)
-      this.#options.gone(parcel)
+      gone(parcel)
       this.#leaveWhenDone(session)
+    }
+    const incoming = new Incoming(wiredOf(message), isRedelivered(message), reading, settle, () => {
+      if (ordered) releasing(this)
     })
     const parcel: Parcel = { incoming, inHands: false }
     session.parcels.add(parcel)

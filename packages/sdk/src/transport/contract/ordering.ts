@@ -156,6 +156,33 @@ export const orderingPromises: readonly TransportPromise[] = [
     },
   },
   {
+    name: 'what an ordered consumer gives back comes again before what comes after it in its key',
+    async run(subject) {
+      const contract = contractOf('event')
+      const consumer = consumerOf(contract, 'reader', { ordered: true, partitions: 1 })
+      const transport = await subject.open('shop', plainForm)
+      if (!transport.capabilities.ordering) return transport.close()
+      await transport.declare({ sends: [contract], consumers: [consumer] })
+      const inbox = await Inbox.open(transport, consumer, 4)
+      const texts = Array.from({ length: 12 }, (_, i) => String(i + 1))
+      await transport.send(texts.map((text) => messageOf(contract, text, { key: 'k' })))
+      const first = await inbox.next()
+      const others = [await inbox.next(), await inbox.next(), await inbox.next()]
+      ;(await inbox.subscription).pause()
+      for (const delivery of others) delivery.release()
+      first.release()
+      ;(await inbox.subscription).resume()
+      const got: string[] = []
+      while (got.length < texts.length) {
+        const delivery = await inbox.next()
+        got.push(textOf(delivery.raw.body))
+        delivery.accept()
+      }
+      assertEqual(got, texts, 'what came after all was given back')
+      return transport.close()
+    },
+  },
+  {
     name: 'while a closed ordered subscription holds a message, nobody else gets its key',
     async run(subject) {
       const contract = contractOf('event')
