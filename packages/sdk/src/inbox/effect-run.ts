@@ -2,7 +2,7 @@ import { SdkError } from '../errors.ts'
 import { Uncertain, type EffectContext, type EffectDeclaration, type EffectState } from './declaration.ts'
 import { leavesUnknown, outcomeUnknown } from './exhaustion.ts'
 import type { Leases } from './leases.ts'
-import type { Desk, Outcomes } from './outcomes.ts'
+import { UNKEPT_MS, type Desk, type Outcomes } from './outcomes.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { sift, vanished } from './sifting.ts'
 import { storeIsDown } from './store-gate.ts'
@@ -250,9 +250,13 @@ export class EffectRun<Tx> {
   /** The store failed while something was decided; nothing had been called, or everything was recorded. */
   async #interrupted(work: Work, error: unknown): Promise<void> {
     const { gate, outcomes, surroundings, consumer } = this.#desk
-    if (storeIsDown(error)) gate.close(error)
-    else surroundings.log.error({ err: error, consumer, message: work.message.id }, 'a message could not be begun')
-    await outcomes.giveBack(work)
+    if (storeIsDown(error)) {
+      gate.close(error)
+      return outcomes.giveBack(work)
+    }
+    surroundings.log.error({ err: error, consumer, message: work.message.id }, 'a message could not be begun')
+    // It would fail again at once: slowly, for it may be for long.
+    await outcomes.giveBack(work, UNKEPT_MS)
   }
 
   #keyOf({ message }: Work): string {

@@ -10,7 +10,7 @@ import { storeIsDown, type StoreGate } from './store-gate.ts'
 import type { Work } from './work.ts'
 
 /** Pause before the engine delivers again what the store would not keep. */
-const UNKEPT_MS = 1000
+export const UNKEPT_MS = 1000
 
 /** What a consumer's parts work with. */
 export interface Desk<Tx> {
@@ -92,9 +92,10 @@ export class Outcomes<Tx> {
   }
 
   /** The store went away, or the service is stopping: somebody gets it again, as if it had not been here. */
-  async giveBack(work: Work): Promise<void> {
-    if (work.delivery !== null) work.delivery.release()
-    else await this.#note([work], () => ({ state: 'waiting', dueAt: 0, uncounted: true }))
+  async giveBack(work: Work, pauseMs = 0): Promise<void> {
+    if (work.delivery !== null) return work.delivery.release(pauseMs)
+    const dueAt = pauseMs === 0 ? 0 : Math.round(this.#desk.time.now() + pauseMs)
+    await this.#note([work], () => ({ state: 'waiting', dueAt, uncounted: true }))
   }
 
   /** What a claim's last attempt did is not known, and nobody may find out by trying again. */
