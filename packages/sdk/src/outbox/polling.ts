@@ -21,7 +21,8 @@ export class Polling {
   /** Something is about to be committed. @returns in how many ms to look; null when that is about to happen anyway */
   expect(): number | null {
     this.#expecting = true
-    if (this.#pauseMs <= EAGER_MS_MAX) return null
+    // The pause under way is half of the next one: a short one is waited for, so that batches form under load.
+    if (this.#pauseMs <= 2 * FOLLOWING_MS) return null
     this.#pauseMs = EAGER_MS
     return EAGER_MS
   }
