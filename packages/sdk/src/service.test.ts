@@ -174,3 +174,37 @@ test('other systems create messages over HTTP, once for each of their keys', asy
   expect((await post(2)).status).toBe(422)
   expect(await app.register.count({ direction: 'out' })).toBe(1)
 })
+
+test('a service that is stopped while it starts runs nothing afterwards', async () => {
+  const app = service('shop', { store: memoryStore({ clock: systemClock }), transport: engine().transport() })
+  const seen: string[] = []
+  app.on(Placed, { name: 'book' }, ({ id }) => void seen.push(id))
+  await app.migrate()
+  const starting = app.start()
+  await app.stop()
+  await starting
+  await app.createMessage(Placed, { id: 'late', amount: 1 })
+  expect(app.runtime.surroundings.activity.idle).toBe(true)
+  expect(seen).toEqual([])
+})
+
+test('stopping twice waits twice for the handlers that run', async () => {
+  const app = service('shop', { store: memoryStore({ clock: systemClock }), transport: engine().transport() })
+  let finish = (): void => {}
+  const begun = new Promise<void>((resolve) => {
+    app.on(Placed, { name: 'book' }, () => {
+      resolve()
+      return new Promise<void>((done) => (finish = done))
+    })
+  })
+  await app.migrate()
+  await app.start()
+  await app.createMessage(Placed, { id: 'o1', amount: 1 })
+  await begun
+  const stopped: number[] = []
+  const stops = [1, 2].map((number) => app.stop().then(() => stopped.push(number)))
+  await new Promise<void>((resolve) => setImmediate(resolve))
+  expect(stopped).toEqual([])
+  finish()
+  await Promise.all(stops)
+})

@@ -119,6 +119,8 @@ export class Service<Tx> {
   readonly #options: ServiceOptions<Tx>
   readonly #declarations = new Declarations<Tx>()
   #runtime: Runtime<Tx> | null = null
+  #starting: Promise<void> | null = null
+  #stopping: Promise<void> | null = null
   #state: 'new' | 'started' | 'stopped' = 'new'
 
   /** @throws {SdkError} `invalid_declaration` */
@@ -333,18 +335,28 @@ export class Service<Tx> {
     if (this.#state === 'stopped') this.#runtime = this.#assemble({})
     const { runtime } = this
     this.#state = 'started'
+    this.#starting = runtime.start()
     try {
-      await runtime.start()
+      await this.#starting
     } catch (error) {
       this.#state = 'stopped'
       throw error
+    } finally {
+      this.#starting = null
     }
   }
 
   /** Takes nothing new, finishes what is under way, and disconnects. What is left is done after the next start. */
   async stop({ grace = GRACE }: StopOptions = {}): Promise<void> {
+    this.#stopping ??= this.#stop(milliseconds(grace)).finally(() => (this.#stopping = null))
+    await this.#stopping
+  }
+
+  /** What has only half begun is stopped when it has begun. */
+  async #stop(graceMs: number): Promise<void> {
+    await this.#starting?.catch(() => {})
     if (this.#state !== 'started') return
-    await this.#runtime?.stop(milliseconds(grace))
+    await this.#runtime?.stop(graceMs)
     this.#state = 'stopped'
   }
 
