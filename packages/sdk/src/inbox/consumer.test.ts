@@ -222,6 +222,21 @@ describe('a handler that fails', () => {
     expect(await world.states()).toEqual({ a1: 'parked' })
   })
 
+  test('is tried again when whoever decides about giving up fails over it', async () => {
+    const process = await world.process()
+    await process.consume(
+      on(
+        () => {
+          throw new Error('without a code')
+        },
+        { giveUp: (error) => (error as { code: string }).code.startsWith('E') },
+      ),
+    )
+    await world.send('a', 1)
+    await world.settle()
+    expect(await world.states()).toEqual({ a1: 'retrying' })
+  })
+
   test('because of another transaction is run again at once, twice at most, without an attempt', async () => {
     let conflicts = 2
     const process = await world.process()

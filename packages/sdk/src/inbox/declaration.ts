@@ -270,7 +270,7 @@ function declare(
     prefetch: whole(options.prefetch ?? concurrency + buffer, 'prefetch', name),
     retry: retryPolicy(options.retry),
     onExhausted: options.onExhausted ?? (ordered ? 'park-key' : 'park-message'),
-    giveUp: options.giveUp ?? (() => false),
+    giveUp: decidedBy(options.giveUp),
     leaseMs: positive(milliseconds(options.lease ?? '30s'), 'lease', name),
   }
 }
@@ -287,4 +287,15 @@ function positive(value: number, option: string, name: string): number {
 
 function invalid(name: string, why: string): SdkError {
   return new SdkError('invalid_declaration', `the handler "${name}": ${why}`)
+}
+
+/** Whoever fails over an error's details has not decided against another attempt. */
+function decidedBy(giveUp: ((error: unknown) => boolean) | undefined): (error: unknown) => boolean {
+  return (error) => {
+    try {
+      return giveUp?.(error) === true
+    } catch {
+      return false
+    }
+  }
 }
