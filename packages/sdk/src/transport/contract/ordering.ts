@@ -170,6 +170,8 @@ export const orderingPromises: readonly TransportPromise[] = [
       const others = [await inbox.next(), await inbox.next(), await inbox.next()]
       ;(await inbox.subscription).pause()
       for (const delivery of others) delivery.release()
+      // The first one is still being worked on when the others are back, and more could be on their way.
+      await subject.elapse(100)
       first.release()
       ;(await inbox.subscription).resume()
       const got: string[] = []
