@@ -6,8 +6,8 @@ import { cpSync, readFileSync, readdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { packedProject, type PackedProject } from '../interop/packed-project.ts'
-import { installed, run } from '../interop/program.ts'
+import { packedProject, type PackedProject } from './packed-project.ts'
+import { installed, run } from './program.ts'
 import { noBetterSqlite } from '../peers/sqlite.ts'
 
 const example = fileURLToPath(new URL('../../examples/orders/', import.meta.url))
