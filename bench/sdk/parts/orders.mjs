@@ -77,7 +77,7 @@ async function openPostgres(url, connections) {
       await pool.query('truncate orders, stathmos_outbox, stathmos_stream')
     },
     async analyze() {
-      await pool.query('analyze')
+      await pool.query('analyze stathmos_outbox, stathmos_stream')
     },
     close: () => pool.end(),
   }

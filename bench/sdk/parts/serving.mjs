@@ -71,7 +71,7 @@ serve({
   empty: () => database.empty(),
   fill,
   commit,
-  /** Gives the database statistics of the tables, as it has them after a minute of any service's life. */
+  /** Gives the database statistics of the outbox, as it has them after a minute of any service's life. */
   async becomeFamiliar() {
     await fill({ count: FAMILIAR })
     await commit()

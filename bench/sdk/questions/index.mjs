@@ -7,7 +7,7 @@ import { wholeWay } from './whole-way.mjs'
 
 /** What peers do in a transaction of PostgreSQL, or right after it (bullmq, whose jobs are in Redis). */
 const ADDING = { 'pg-boss': {}, 'graphile-worker': {}, 'graphile-worker-ordered': { ordered: true }, ...bullmq({}) }
-/** Each with the settings that made it fastest here. */
+/** Batches where they know batches, and more at once than by default; not tuned further. */
 const WORKING = {
   'pg-boss': { workers: 4, batch: 500 },
   'graphile-worker': { concurrency: 10, localQueue: 500 },

@@ -19,6 +19,8 @@ const UNITS = {
 const MORE = new Set(['rate', 'aloneRate'])
 /** Figures of the circumstances: no ratio says anything about them. */
 const GIVEN = new Set(['aloneRate', 'aloneCpuUs', 'aloneDatabaseCpuUs'])
+/** SQLite has no processes: these are nothing there. */
+const OF_SERVERS = new Set(['databaseCpuUs', 'aloneDatabaseCpuUs'])
 
 export const HEAD = ['question', 'figure', 'Stathmos', 'target', 'reached', 'peers (better by)']
 
@@ -30,7 +32,7 @@ export function rowsOf(report) {
       .filter(([, { median }]) => median.failed !== undefined)
       .map(([name, { median }]) => [title, `${name} failed ${median.failures} times: ${median.failed}`, '', '', '', ''])
     const figures = Object.entries(UNITS)
-      .filter(([key]) => own[key] !== undefined)
+      .filter(([key]) => own[key] !== undefined && !(OF_SERVERS.has(key) && own[key] === 0))
       .map(([key, [unit, format]]) => {
         const goal = target[key]
         const reached =
