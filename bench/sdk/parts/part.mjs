@@ -52,13 +52,14 @@ export function startPart(file) {
 
 /** Answers the parent with these functions; `end` is to leave nothing open. */
 export function serve(verbs) {
-  process.on('message', async ({ id, verb, argument }) => {
+  const answer = async ({ id, verb, argument }) => {
     try {
       process.send({ id, result: await verbs[verb](argument) })
     } catch (error) {
       process.send({ id, error: String(error?.stack ?? error) })
     }
-  })
+  }
+  process.on('message', (asked) => void answer(asked))
   // A parent that is gone needs no figures.
   process.once('disconnect', () => process.exit(0))
 }

@@ -20,7 +20,7 @@ export function shopSurroundings() {
       now: () => Date.now(),
       monotonic: () => performance.now(),
       after(delayMs, fire) {
-        const timer = setTimeout(fire, delayMs)
+        const timer = setTimeout(() => fire(), delayMs)
         return { cancel: () => clearTimeout(timer) }
       },
     },

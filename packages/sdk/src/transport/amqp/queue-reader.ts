@@ -19,9 +19,9 @@ export interface QueueReaderOptions {
   /** A parcel has come and waits to be taken. */
   arrived(parcel: Parcel): void
   /** A parcel is settled, or was taken back by the broker. */
-  gone(parcel: Parcel): void
+  readonly gone: (parcel: Parcel) => void
   /** Of an ordered consumer: a parcel is on its way back. Nothing that comes after it may be handed on before it. */
-  releasing(reader: QueueReader): void
+  readonly releasing: (reader: QueueReader) => void
   /** The broker closed the channel, or ended the consumer; the connection may be there still. */
   ended(reader: QueueReader): void
 }
