@@ -83,7 +83,7 @@ export const rooms: Rooms = {
   'sdk/log': [],
   'sdk/time': ['sdk/errors'],
   'sdk/message': ['sdk/random', 'sdk/time'],
-  'sdk/work': ['sdk/log', 'sdk/time'],
+  'sdk/work': ['sdk/log', 'sdk/time', 'sdk/random'],
   'sdk/telemetry': ['sdk/errors', 'sdk/message'],
   'sdk/contract': ['sdk/errors', 'sdk/message'],
   // Manifests of contracts, and whether two of them get along.

@@ -3,7 +3,8 @@ import type { Surroundings } from '../surroundings.ts'
 import type { StoreTime } from './store-time.ts'
 import { SdkError } from '../errors.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
-import { Pump } from '../work/pump.ts'
+import type { Pump } from '../work/pump.ts'
+import { sweepPump } from '../work/sweep.ts'
 
 /** How long what is done with is kept. `never` deletes nothing; what is pending, waiting or uncertain always stays. */
 export interface Retention {
@@ -27,12 +28,6 @@ export interface Retention {
 /** What the register is asked to forget by its age; what was handled, the inbox forgets itself. */
 const STATES = ['sent', 'parked', 'cancelled', 'expired'] as const satisfies readonly Purge['state'][]
 
-/** Rows of one statement: it holds locks for some milliseconds only. */
-const ROWS_MAX = 500
-/** Between statements as long as there is more, so that deleting never takes all of the database. */
-const BETWEEN_MS = 100
-/** Between looks when there is nothing to delete. Processes spread over it by chance. */
-const LOOK_MS = 300_000
 /** Shorter, a message that a broker delivers again after a restart would be handled twice. */
 const DONE_MS_MIN = 3_600_000
 
@@ -48,7 +43,7 @@ export class Cleaner<Tx> {
 
   /** @throws {SdkError} `invalid_declaration` */
   constructor(surroundings: Surroundings<Tx>, time: StoreTime, retention: Retention = {}) {
-    const { clock, activity, log } = surroundings
+    const { clock, activity, log, random } = surroundings
     const ages = { done: '14d', sent: '7d', parked: 'never', cancelled: '30d', expired: '30d', ...retention } as const
     this.#surroundings = surroundings
     this.#time = time
@@ -60,7 +55,14 @@ export class Cleaner<Tx> {
         `retention.done is ${this.rememberedMs} ms; messages that are delivered again later than that would be handled twice, so it is at least 1h`,
       )
     this.#statesMs = STATES.map((state) => [state, age(ages[state])] as const).filter(([, ms]) => Number.isFinite(ms))
-    this.#pump = new Pump({ name: 'cleaner', clock, activity, log, turn: () => this.#turn() })
+    this.#pump = sweepPump({
+      name: 'cleaner',
+      clock,
+      activity,
+      log,
+      random,
+      sweep: (rowsMax) => this.#sweep(rowsMax),
+    })
   }
 
   start(): void {
@@ -71,17 +73,17 @@ export class Cleaner<Tx> {
     await this.#pump.stop()
   }
 
-  async #turn(): Promise<number> {
-    const { store, random } = this.#surroundings
+  async #sweep(rowsMax: number): Promise<number> {
+    const { store } = this.#surroundings
     await this.#time.refresh()
     const now = this.#time.now()
-    let most = Number.isFinite(this.rememberedMs) ? await store.inbox.prune(now - this.rememberedMs, ROWS_MAX) : 0
+    let most = Number.isFinite(this.rememberedMs) ? await store.inbox.prune(now - this.rememberedMs, rowsMax) : 0
     for (const [state, ms] of this.#statesMs) {
       const except = this.#except[state] ?? []
       const what = { state, before: now - ms, ...(except.length === 0 ? {} : { contracts: { except } }) }
-      most = Math.max(most, await store.register.purge(what, ROWS_MAX))
+      most = Math.max(most, await store.register.purge(what, rowsMax))
     }
-    return most >= ROWS_MAX ? BETWEEN_MS : Math.round(LOOK_MS * (0.5 + random.uint32() / 2 ** 32))
+    return most
   }
 }
 
