@@ -1,5 +1,5 @@
 import type { Message } from '../message/message.ts'
-import type { OutboxEntry, OutboxFailure } from '../store/port.ts'
+import type { Attempt, OutboxEntry, OutboxFailure } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
 import type { SendResult } from '../transport/port.ts'
 import type { RelaySettings } from './relay-options.ts'
@@ -165,14 +165,17 @@ export class Dispatch {
 
   #failure(entry: OutboxEntry, error: unknown, now: number): OutboxFailure {
     const { process, random } = this.#surroundings
-    const { retry, onExhausted } = this.#settings
+    const { retry, patience, onExhausted } = this.#settings
     const failed = entry.attempts + 1
-    const again = (!(error instanceof SdkError) || error.retryable) && failed < retry.attempts
+    const unheard = error instanceof SdkError && error.code === UNROUTABLE
+    const policy = unheard ? patience : retry
+    const counted = unheard ? failed : refusalsOf(entry) + 1
+    const again = (!(error instanceof SdkError) || error.retryable) && counted < policy.attempts
     const given = onExhausted === 'park-key' && entry.message.key === null ? 'park-message' : onExhausted
     return {
       entry,
       attempt: attemptOf(error, failed, now, process),
-      next: again ? { retryAt: now + retry.pauseMs(failed, random) } : given,
+      next: again ? { retryAt: now + policy.pauseMs(counted, random) } : given,
     }
   }
 
@@ -186,6 +189,19 @@ export class Dispatch {
       next: this.#settings.onExpired === 'drop' ? 'drop' : 'park-message',
     }
   }
+}
+
+const UNROUTABLE = 'unroutable'
+
+/** Whether nobody consumes it yet: then it waits, and nothing is wrong with it. */
+export function isUnheard({ name }: Attempt): boolean {
+  return name === UNROUTABLE
+}
+
+/** The failures that count against a message, as far as its history tells: that nobody was there yet was not its fault. */
+function refusalsOf({ attempts, errors }: OutboxEntry): number {
+  const refusals = errors.filter((each) => !isUnheard(each)).length
+  return refusals < errors.length ? refusals : attempts
 }
 
 function isOver(message: Message, now: number): boolean {

@@ -16,6 +16,11 @@ export interface RelayOptions {
   readonly poll?: Duration
   /** For messages that the engine did not take; failures of the connection do not count. */
   readonly retry?: RetryOptions
+  /**
+   * How long a command waits that no service has declared yet to handle: it is tried again after pauses of 1s to 5m, about
+   * that long, however few attempts `retry` allows. `0s` parks it at once. Default 1d.
+   */
+  readonly consumerWait?: Duration
   /** After the last attempt. Default: `park-key` for messages with a key, `park-message` for others. */
   readonly onExhausted?: 'park-key' | 'park-message' | 'drop'
   /** Of messages whose time was over before they could be sent. Default `park`. */
@@ -32,6 +37,8 @@ export interface RelaySettings {
   readonly timeoutMs: number
   readonly pollMs: number
   readonly retry: RetryPolicy
+  /** Of what nobody consumes yet. */
+  readonly patience: RetryPolicy
   readonly onExhausted: 'park-key' | 'park-message' | 'drop'
   readonly onExpired: 'park' | 'drop'
   readonly keepSent: boolean
@@ -40,6 +47,10 @@ export interface RelaySettings {
 /** Messages of one batch: statements and frames of a sane size. */
 const BATCH_MAX = 10_000
 const LANES_MAX = 16
+
+/** Pauses of messages that nobody consumes yet, in ms: short in the minutes of a deployment, and no load in the hours after. */
+const PATIENCE_MS = 1_000
+const PATIENCE_MS_MAX = 300_000
 
 /** @throws {SdkError} `invalid_declaration` */
 export function relaySettings(options: RelayOptions = {}): RelaySettings {
@@ -62,10 +73,23 @@ export function relaySettings(options: RelayOptions = {}): RelaySettings {
     timeoutMs,
     pollMs,
     retry: retryPolicy(options.retry),
+    patience: patienceOf(milliseconds(options.consumerWait ?? '1d')),
     onExhausted: options.onExhausted ?? 'park-key',
     onExpired: options.onExpired ?? 'park',
     keepSent: options.keepSent ?? false,
   }
+}
+
+/** As many attempts as it takes to wait that long. */
+function patienceOf(totalMs: number): RetryPolicy {
+  let attempts = 1
+  let waitedMs = 0
+  for (let pauseMs = PATIENCE_MS; waitedMs < totalMs && pauseMs < PATIENCE_MS_MAX; pauseMs *= 2) {
+    waitedMs += pauseMs
+    attempts++
+  }
+  if (waitedMs < totalMs) attempts += Math.ceil((totalMs - waitedMs) / PATIENCE_MS_MAX)
+  return retryPolicy({ attempts, initial: PATIENCE_MS, max: PATIENCE_MS_MAX })
 }
 
 function whole(name: string, value: number, max: number): number {

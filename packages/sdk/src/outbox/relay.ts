@@ -5,7 +5,7 @@ import type { RelaySettings } from './relay-options.ts'
 import type { StoreTime } from './store-time.ts'
 import { ATTRIBUTE, METRIC, systemOf } from '../telemetry/conventions.ts'
 import { Pump } from '../work/pump.ts'
-import { Dispatch, type Dispatched } from './dispatch.ts'
+import { Dispatch, isUnheard, type Dispatched } from './dispatch.ts'
 import { Polling } from './polling.ts'
 import { Tenure } from './tenure.ts'
 
@@ -39,6 +39,8 @@ export class Relay<Tx> {
   readonly #polling: Polling
   readonly #pump: Pump
   readonly #system: string
+  /** Contracts that nobody consumes yet, as far as is known: the operator is told of each once. */
+  readonly #unheard = new Set<string>()
   #unrecorded: Unrecorded[] = []
   /** When the earliest retry in our buckets is due; undefined when the store has to be asked. */
   #retryAt: number | null | undefined = undefined
@@ -235,6 +237,9 @@ export class Relay<Tx> {
       counts.set(message.type, (counts.get(message.type) ?? 0) + 1)
       if (message.time < oldest) oldest = message.time
     }
+    for (const type of counts.keys())
+      if (this.#unheard.delete(type))
+        this.#surroundings.log.info({ type }, 'somebody consumes a contract now; its messages go out')
     for (const [type, count] of counts)
       telemetry.count(METRIC.sent, count, { [ATTRIBUTE.system]: this.#system, [ATTRIBUTE.destination]: type })
     telemetry.record(METRIC.outboxLag, Math.max(this.#time.now() - oldest, 0) / 1000, {
@@ -255,9 +260,16 @@ export class Relay<Tx> {
         [ATTRIBUTE.errorType]: attempt.name,
       })
       const fields = { ...nameOf(entry.message), attempt: attempt.attempt, error: attempt.message, outcome }
-      if (outcome === 'retry') log.debug(fields, 'a message could not be sent; it is tried again')
+      if (isUnheard(attempt) && outcome === 'retry') this.#tellUnheard(entry.message.type, attempt.message)
+      else if (outcome === 'retry') log.debug(fields, 'a message could not be sent; it is tried again')
       else log.error(fields, 'a message could not be sent, and is given up')
     }
+  }
+
+  #tellUnheard(type: string, error: string): void {
+    if (this.#unheard.has(type)) return
+    this.#unheard.add(type)
+    this.#surroundings.log.warn({ type, error }, 'nobody consumes a contract yet; its messages wait in the outbox')
   }
 }
 

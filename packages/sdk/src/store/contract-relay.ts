@@ -214,6 +214,8 @@ export const relayPromises: readonly StorePromise[] = [
         Array.from({ length: 20 }, (_, i) => i + 4),
       )
       assert.equal(entries[0]!.attempts, 23)
+      const due = await dueEntry(store, message!.id)
+      assert.deepEqual([due.attempts, due.errors], [23, entries[0]!.errors], 'the relay is told, too')
     },
   },
   {

@@ -79,6 +79,8 @@ export interface OutboxEntry {
   readonly seq: number
   readonly bucket: number
   readonly attempts: number
+  /** The latest failed attempts, oldest first; as many as the store keeps. */
+  readonly errors: readonly Attempt[]
 }
 
 /** A share of the buckets, for a time. */

@@ -30,9 +30,13 @@ export function tooLarge(message: Message, bytes: number, bytesMax: number): Sdk
 }
 
 export function unroutable(message: Message): SdkError {
-  const where = message.kind === 'reply' ? 'nobody waits for it any more' : 'no service consumes it'
+  const isReply = message.kind === 'reply'
+  const where = isReply
+    ? 'nobody waits for it any more'
+    : `no service has declared yet that it ${message.kind === 'command' ? 'handles' : 'answers'} it; start the one that does, or correct the name`
   const data = { id: message.id, type: message.type, kind: message.kind }
-  return new SdkError('unroutable', `${nameOf(message)} reaches nobody: ${where}`, { data })
+  // A consumer may be deployed later than those who send to it. Who has gone away with its reply place never comes back.
+  return new SdkError('unroutable', `${nameOf(message)} reaches nobody: ${where}`, { data, retryable: !isReply })
 }
 
 export function refused(message: Message, cause: unknown): SdkError {

@@ -29,7 +29,8 @@ export interface Transport {
    * Sends messages in order and resolves when the engine answers for each of them. Of one key the order is kept as long as
    * the calls are made one after the other. Events reach every consumer of their contract, commands and requests one
    * queue, and a reply the address in its own `metadata.replyTo`, which is the request's. What nobody can receive is
-   * `sent` when it is an event, and `unroutable` otherwise.
+   * `sent` when it is an event, and `unroutable` otherwise: retryable, because whoever handles it may be declared later,
+   * unless it is a reply.
    *
    * @throws {SdkError} `transport_down`, retryable: nothing is known of any of them
    */

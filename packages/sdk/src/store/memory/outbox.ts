@@ -56,7 +56,7 @@ export class MemoryOutbox implements OutboxStore<MemoryTransaction> {
   async due(buckets: readonly number[], limit: number): Promise<readonly OutboxEntry[]> {
     return sendable(this.#of(buckets), this.#database.now())
       .slice(0, limit)
-      .map(({ message, seq, bucket, attempts }) => ({ message, seq, bucket, attempts }))
+      .map(({ message, seq, bucket, attempts, errors }) => ({ message, seq, bucket, attempts, errors }))
   }
 
   sent(leases: readonly BucketLease[], entries: readonly OutboxEntry[], keep: boolean): Promise<number> {

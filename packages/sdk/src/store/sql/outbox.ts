@@ -77,6 +77,7 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
       seq: numberIn(row, 'seq'),
       bucket: numberIn(row, 'bucket'),
       attempts: numberIn(row, 'attempts'),
+      errors: attemptsIn(row),
     }))
   }
 

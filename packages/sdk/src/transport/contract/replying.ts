@@ -87,6 +87,7 @@ export const replyingPromises: readonly TransportPromise[] = [
       await closePlace()
       const [result] = await transport.send([replyTo(request, 'too late')])
       assertCode(result, 'unroutable')
+      assert(!result.retryable, 'trying again does not help')
       const [nowhere] = await transport.send([replyTo(messageOf(contractOf('request'), 'x'), 'to nobody')])
       assertCode(nowhere, 'unroutable')
       return transport.close()

@@ -131,10 +131,31 @@ export const sendingPromises: readonly TransportPromise[] = [
         ['sent', 'unroutable', 'sent', 'unroutable', 'sent'],
         'the results',
       )
-      assert(results[1] instanceof SdkError && !results[1].retryable, 'trying again does not help')
+      for (const result of [results[1], results[3]])
+        assert(result instanceof SdkError && result.retryable, 'it may be tried again: its owner may come yet')
       const inbox = await Inbox.open(transport, owner)
       assertEqual(await inbox.accept(2), ['before', 'after'], 'what came')
       return transport.close()
+    },
+  },
+  {
+    name: 'what nobody could receive reaches an owner that another service has declared since, ordered or not',
+    async run(subject) {
+      const sender = await subject.open('shop', plainForm)
+      if (!sender.capabilities.returns) return sender.close()
+      for (const more of [{}, { ordered: true, partitions: 3 }]) {
+        const contract = contractOf('command')
+        const message = messageOf(contract, 'patient', { key: 'k' })
+        await sender.declare({ sends: [contract], consumers: [] })
+        assertCode((await sender.send([message]))[0], 'unroutable')
+        const owner = await subject.open('desk', plainForm)
+        const consumer = consumerOf(contract, 'owner', more)
+        await owner.declare({ sends: [], consumers: [consumer] })
+        assertEqual(await sender.send([message]), ['sent'], 'the result')
+        assertEqual(await (await Inbox.open(owner, consumer)).accept(1), ['patient'], 'what came')
+        await owner.close()
+      }
+      return sender.close()
     },
   },
   {
