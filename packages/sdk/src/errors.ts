@@ -16,6 +16,7 @@ export type SdkErrorCode =
   | 'refused'
   // The surroundings do not answer.
   | 'transport_down'
+  | 'directory_unreadable'
   | 'store_down'
   | 'lease_lost'
   | 'conflict'

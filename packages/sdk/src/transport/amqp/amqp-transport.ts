@@ -16,7 +16,7 @@ import { AmqpSubscription } from './amqp-subscription.ts'
 import { type AmqpClient, type AmqpConnection, loadClient, onChannel, replyCode } from './client.ts'
 import { Link } from './link.ts'
 import { type Outgoing, outgoing } from './properties.ts'
-import { Publisher } from './publisher.ts'
+import { Publisher, takesNothing } from './publisher.ts'
 import { ReplyQueue } from './reply-queue.ts'
 import { declarationFailed, declareConsumer, declareExchange, type QueueArguments } from './topology.ts'
 
@@ -77,7 +77,6 @@ export class AmqpTransport implements Transport {
 
   async open(surroundings: TransportSurroundings): Promise<void> {
     const client = this.#options.client ?? (await loadClient())
-    const publisher: Publisher = new Publisher(() => sending.untilTaken())
     const { clock, random, log } = surroundings
     const common = { clock, random, log, changed: () => this.#changed() }
     const sending: Link = new Link({
@@ -90,6 +89,7 @@ export class AmqpTransport implements Transport {
       },
       down: () => publisher.detach(),
     })
+    const publisher: Publisher = new Publisher(sending)
     const receiving: Link = new Link({
       ...common,
       name: 'receiving',
@@ -123,7 +123,8 @@ export class AmqpTransport implements Transport {
   }
 
   async send(messages: readonly Message[]): Promise<readonly SendResult[]> {
-    const { surroundings, publisher } = this.#assertUp()
+    const { surroundings, publisher, sending } = this.#assertUp()
+    if (sending.blocked) throw takesNothing()
     const { form, random } = surroundings
     const results: (SendResult | null)[] = []
     const items: Outgoing[] = []
@@ -247,6 +248,8 @@ export class AmqpTransport implements Transport {
     const up =
       opened !== null &&
       opened.sending.connection !== null &&
+      // Who waits for a connection waits for one that takes something.
+      !opened.sending.blocked &&
       (!opened.receiving.wanted || opened.receiving.connection !== null)
     if (up === this.#up) return
     this.#up = up

@@ -10,6 +10,8 @@ interface Emitter {
 }
 
 export interface AmqpConnection extends Emitter {
+  /** The library's own, with its socket. */
+  readonly connection?: { readonly stream?: { destroy(): unknown } }
   close(): Promise<void>
   createChannel(): Promise<AmqpChannel>
   createConfirmChannel(options: { readonly highWaterMark: number }): Promise<AmqpConfirmChannel>

@@ -14,13 +14,15 @@ export interface LinkOptions {
   /** Makes what the connection is for, before anybody hears that it is up. When it rejects, the connection is given up. */
   up(connection: AmqpConnection): Promise<void>
   down(): void
-  /** It is up, or no longer. */
+  /** It is up, or no longer; takes messages, or no longer. */
   changed(): void
 }
 
 /** Pause before a connection is tried again: doubled each time, up to the maximum, and half of it is chance. */
 const RETRY_MS = 100
 const RETRY_MS_MAX = 30_000
+/** For how long a goodbye is waited for: a broker that takes no messages may not read it either. */
+const CLOSE_MS = 2_000
 
 /** A connection that comes back by itself, from when it was opened until it is closed. */
 export class Link {
@@ -31,7 +33,7 @@ export class Link {
   #failures = 0
   #closed = false
   #blocked = false
-  readonly #freed: (() => void)[] = []
+  readonly #onBlocked = new Set<() => void>()
 
   constructor(options: LinkOptions) {
     this.#options = options
@@ -56,9 +58,15 @@ export class Link {
     return this.#opening
   }
 
-  /** Resolves when the broker takes messages, or the connection is gone. */
-  async untilTaken(): Promise<void> {
-    while (this.#blocked) await new Promise<void>((resolve) => this.#freed.push(resolve))
+  /** The broker is short of memory or disk, and has said that it takes no messages over this connection. */
+  get blocked(): boolean {
+    return this.#blocked
+  }
+
+  /** Calls `blocked` whenever the broker takes messages no longer. Returns what ends it. */
+  onBlocked(blocked: () => void): () => void {
+    this.#onBlocked.add(blocked)
+    return () => this.#onBlocked.delete(blocked)
   }
 
   async close(): Promise<void> {
@@ -66,12 +74,24 @@ export class Link {
     this.#timer?.cancel()
     const connection = this.#connection
     this.#lost(connection)
-    // A connection that is lost while it says goodbye is closed as well.
-    await connection?.close().catch(() => {})
+    if (connection !== null) await this.#sayGoodbye(connection)
+  }
+
+  async #sayGoodbye(connection: AmqpConnection): Promise<void> {
+    let unheard: Timer | null = null
+    await Promise.race([
+      // A connection that is lost while it says goodbye is closed as well.
+      connection.close().catch(() => {}),
+      new Promise<void>((resolve) => (unheard = this.#options.clock.after(CLOSE_MS, resolve))),
+    ])
+    ;(unheard as Timer | null)?.cancel()
+    // What was not heard is cut off: the process could not end before.
+    connection.connection?.stream?.destroy()
   }
 
   async #connect(): Promise<void> {
     const connection = await this.#options.connect()
+    this.#blocked = false
     let over = false
     connection.on('error', () => {})
     connection.on('close', () => {
@@ -80,9 +100,9 @@ export class Link {
     })
     connection.on('blocked', (reason) => {
       this.#options.log.warn({ link: this.#options.name, reason }, 'the broker takes no messages for now')
-      this.#blocked = true
+      this.#setBlocked(true)
     })
-    connection.on('unblocked', () => this.#free())
+    connection.on('unblocked', () => this.#setBlocked(false))
     try {
       await this.#options.up(connection)
       if (over || this.#closed) throw transportDown('the connection was lost at once')
@@ -98,7 +118,7 @@ export class Link {
   #lost(connection: AmqpConnection | null): void {
     if (connection === null || this.#connection !== connection) return
     this.#connection = null
-    this.#free()
+    this.#blocked = false
     this.#options.down()
     this.#options.changed()
     if (!this.#closed) this.#retry(null)
@@ -121,9 +141,10 @@ export class Link {
     }
   }
 
-  #free(): void {
-    this.#blocked = false
-    for (const resolve of this.#freed.splice(0)) resolve()
+  #setBlocked(blocked: boolean): void {
+    this.#blocked = blocked
+    if (blocked) for (const tell of this.#onBlocked) tell()
+    this.#options.changed()
   }
 }
 

@@ -2,6 +2,7 @@ import type { SdkError } from '../../errors.ts'
 import { overloaded, refused, tooLarge, transportDown, unroutable } from '../outgoing.ts'
 import type { SendResult } from '../port.ts'
 import { type AmqpConfirmChannel, type AmqpConnection, type AmqpMessage, replyCode } from './client.ts'
+import type { Link } from './link.ts'
 import type { Outgoing } from './properties.ts'
 
 /** Messages that may wait for their confirms. Brokers answer for many at once, and memory is ours. */
@@ -87,15 +88,23 @@ class Session {
   }
 }
 
+/** Where it is seen whether the broker takes messages. */
+export type Taking = Pick<Link, 'blocked' | 'onBlocked'>
+
+/** A call of {@link Publisher.send}. */
+interface Call {
+  /** Nobody waits for it any more: what it has not put yet, it must not put. */
+  over: boolean
+}
+
 /** The sending side of a connection: everything is confirmed, and much is under way at once. */
 export class Publisher {
-  readonly #untilTaken: () => Promise<void>
+  readonly #taking: Taking
   #connection: AmqpConnection | null = null
   #session: Promise<Session> | null = null
 
-  /** @param untilTaken resolves when the broker takes messages */
-  constructor(untilTaken: () => Promise<void>) {
-    this.#untilTaken = untilTaken
+  constructor(taking: Taking) {
+    this.#taking = taking
   }
 
   async attach(connection: AmqpConnection): Promise<void> {
@@ -112,24 +121,44 @@ export class Publisher {
   /**
    * Sends in order; resolves when the broker has answered for each.
    *
-   * @throws {SdkError} `transport_down`
+   * @throws {SdkError} `transport_down`, also when the broker takes no messages: whoever waited here would send once more
+   * what others have sent meanwhile
    */
   async send(items: readonly Outgoing[]): Promise<SendResult[]> {
+    if (this.#taking.blocked) throw takesNothing()
+    const call: Call = { over: false }
+    let block = (): void => {}
+    const blocked = new Promise<never>((_, reject) => (block = () => reject(takesNothing())))
+    const unwatch = this.#taking.onBlocked(block)
+    try {
+      return await Promise.race([this.#sendAll(items, call), blocked])
+    } finally {
+      call.over = true
+      unwatch()
+    }
+  }
+
+  async #sendAll(items: readonly Outgoing[], call: Call): Promise<SendResult[]> {
     const results: (SendResult | null)[] = items.map(() => null)
     const session = await this.#current()
-    await this.#putAll(session, items, results)
-    for (const [i, item] of items.entries()) results[i] ??= await this.#sendAlone(session, item)
+    await this.#putAll(session, items, results, call)
+    for (const [i, item] of items.entries()) results[i] ??= await this.#sendAlone(session, item, call)
     return results as SendResult[]
   }
 
-  async #putAll(session: Session, items: readonly Outgoing[], results: (SendResult | null)[]): Promise<void> {
+  async #putAll(
+    session: Session,
+    items: readonly Outgoing[],
+    results: (SendResult | null)[],
+    call: Call,
+  ): Promise<void> {
     let left = items.length
     let finish = (): void => {}
     const finished = new Promise<void>((resolve) => (finish = resolve))
     if (left === 0) finish()
     for (const [i, item] of items.entries()) {
-      await this.#untilTaken()
       if (!session.takes) await session.untilTaken()
+      if (call.over) throw takesNothing()
       session.put(item, (result) => {
         results[i] = result
         if (--left === 0) finish()
@@ -142,11 +171,11 @@ export class Publisher {
    * The broker closes the channel over one message that it does not like and says not which. Each of those that it had
    * not confirmed gets a channel of its own, so that only the one is refused. What it had stored without a confirm comes twice.
    */
-  async #sendAlone(lost: Session, item: Outgoing): Promise<SendResult> {
+  async #sendAlone(lost: Session, item: Outgoing, call: Call): Promise<SendResult> {
     if (lost.refusal === null || replyCode(lost.refusal) === NOT_FOUND) throw connectionLost(lost.refusal)
     const session = await this.#open()
     const results: (SendResult | null)[] = [null]
-    await this.#putAll(session, [item], results)
+    await this.#putAll(session, [item], results, call)
     const [result] = results
     if (result !== null && result !== undefined) {
       await session.channel.close().catch(() => {})
@@ -186,6 +215,11 @@ function refusalOf({ message, body }: Outgoing, refusal: unknown): SdkError {
   // The broker's own limit on the size is the only precondition that a message can fail.
   if (replyCode(refusal) === PRECONDITION_FAILED) return tooLarge(message, body.length, body.length - 1)
   return refused(message, refusal)
+}
+
+/** What a broker's alarm is for whoever wants to send. */
+export function takesNothing(): SdkError {
+  return transportDown('the broker is short of memory or disk and takes no messages for now')
 }
 
 function connectionLost(cause?: unknown): SdkError {

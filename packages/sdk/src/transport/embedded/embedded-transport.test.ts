@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Engine, lockDirectory, openEngine } from '@stathmos/engine'
@@ -117,6 +117,31 @@ test('a directory that another process has is refused, and taken when it is free
   await transport.close()
   await (await lockDirectory(dataDir, systemClock)).release()
   await rm(dataDir, { recursive: true })
+})
+
+test('a directory that is damaged is refused for good, with what finds the damage and mends it', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'embedded-'))
+  const transport = embedded({ dataDir })
+  await transport.open(surroundings('shop', plainForm))
+  const contract = contractOf('event')
+  await transport.declare({ sends: [contract], consumers: [consumerOf(contract, 'reader')] })
+  await transport.send([messageOf(contract, 'kept')])
+  await transport.close()
+  await writeFile(join(dataDir, 'CHECKPOINT'), 'no checkpoint at all')
+  const error: unknown = await embedded({ dataDir })
+    .open(surroundings('shop', plainForm))
+    .catch((reason: unknown) => reason)
+  expect(error).toMatchObject({ code: 'directory_unreadable', retryable: false })
+  expect((error as Error).message).toContain('stathmos repair')
+  expect((error as Error).message).toContain(`stathmos verify ${dataDir}`)
+  // The lock is free for those who mend it.
+  await (await lockDirectory(dataDir, systemClock)).release()
+  await rm(dataDir, { recursive: true })
+})
+
+test('a directory that the system keeps from us may be tried again', async () => {
+  const opening = embedded({ dataDir: '/dev/null/nowhere' }).open(surroundings('shop', plainForm))
+  await expect(opening).rejects.toMatchObject({ code: 'transport_down', retryable: true })
 })
 
 test('a handed-in engine stays open when the transport is closed', async () => {

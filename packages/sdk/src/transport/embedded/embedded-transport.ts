@@ -192,8 +192,7 @@ export class EmbeddedTransport implements Transport {
           `process ${error.pid} has the engine in ${options.dataDir}, and one process at a time can; stop that one, or start a broker and have both connect to it`,
           error,
         )
-      const reason = error instanceof Error ? error.message : String(error)
-      throw transportDown(`the engine in ${options.dataDir} cannot be opened: ${reason}`, error)
+      throw unopened(peer, options.dataDir, error)
     }
   }
 
@@ -201,6 +200,17 @@ export class EmbeddedTransport implements Transport {
     if (this.#opened === null) throw transportDown('the embedded transport is not open')
     return this.#opened
   }
+}
+
+/** What the system refuses may be granted later; what the engine itself cannot read stays so until somebody mends it. */
+function unopened(peer: EnginePackage, dataDir: string, cause: unknown): SdkError {
+  const { CorruptionError, StorageFullError, StorageFailedError, SyncFailedError } = peer
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  const text = `the engine in ${dataDir} cannot be opened: ${reason}`
+  const ofDisk = [StorageFullError, StorageFailedError, SyncFailedError].some((kind) => cause instanceof kind)
+  if (ofDisk || (cause instanceof Error && 'code' in cause)) return transportDown(text, cause)
+  const look = cause instanceof CorruptionError ? ` (\`stathmos verify ${dataDir}\` only looks)` : ''
+  return new SdkError('directory_unreadable', `${text}${look}`, { cause, data: { dataDir } })
 }
 
 function fill(draft: Draft, { body, ...rest }: Wired): void {
