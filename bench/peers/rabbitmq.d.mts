@@ -3,6 +3,8 @@ export interface RabbitmqNode {
   readonly port: number
   readonly dir: string
   readonly version: string
+  /** Runs rabbitmqctl on the node. */
+  control(...args: readonly string[]): Promise<void>
   stop(options?: { readonly keep?: boolean }): Promise<void>
   kill(options?: { readonly keep?: boolean }): Promise<void>
 }

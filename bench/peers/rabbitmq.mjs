@@ -1,11 +1,12 @@
 // RabbitMQ as Debian installs it, run by hand from a directory of its own: no service, no fixed port, nothing beyond
 // loopback. The benchmark measures it beside Stathmos, and the conformance suite takes it as the oracle:
 //   node bench/peers/rabbitmq.mjs [port]   prints the AMQP URL and runs until it is interrupted
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { accepts, childrenOf, freePort, until } from './process.mjs'
 
 const ROOT = '/usr/lib/rabbitmq/lib'
@@ -87,6 +88,11 @@ export async function startRabbitmq(options = {}) {
     readyMs,
     /** The processes whose CPU time and memory are the broker's. */
     pids: () => tree(),
+    /** Runs rabbitmqctl on the node. */
+    async control(...args) {
+      // Debian's wrapper around it insists on being root.
+      await promisify(execFile)(join(home, 'sbin/rabbitmqctl'), args, { env })
+    },
     async stop({ keep = false } = {}) {
       for (const pid of tree().reverse()) signal(pid, 'SIGTERM')
       await exited

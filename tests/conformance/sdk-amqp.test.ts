@@ -2,7 +2,7 @@
 import { connect } from 'amqplib'
 import { transportContract } from '@stathmos/sdk/contracts/transport'
 import { amqp } from '@stathmos/sdk/transports/amqp'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { startTestBroker } from 'stathmos/test'
 import { silentLog } from '../../packages/sdk/src/log.ts'
 import { systemRandom } from '../../packages/sdk/src/random.ts'
@@ -14,6 +14,7 @@ import {
   messageOf,
   plainForm,
 } from '../../packages/sdk/src/transport/contract/parties.ts'
+import { type Alarmed, outlivesAnAlarm, stopsDuringAnAlarm } from '../amqp/alarmed.ts'
 import { amqpSubject } from '../amqp/sdk-subject.ts'
 
 const broker = await startTestBroker({ settings: { maxMessageBytes: 1_000_000 } })
@@ -105,4 +106,39 @@ test('a queue that was deleted while it is read is made again, and read', async 
   }
   expect((await inbox.accept(1))[0]).toBe('again')
   await transport.close()
+})
+
+describe('a broker that is short of memory and takes no messages', () => {
+  const resident = vi.spyOn(process.memoryUsage, 'rss')
+  afterAll(() => resident.mockRestore())
+
+  async function alarmed(): Promise<Alarmed & AsyncDisposable> {
+    const own = await startTestBroker()
+    // The broker looks at its memory by itself, and says so at its door.
+    const ready = async (status: number): Promise<void> => {
+      while ((await fetch(`${own.urls.http}/readyz`)).status !== status);
+    }
+    return {
+      url: own.urls.amqp,
+      async raise() {
+        resident.mockReturnValue(Number.MAX_SAFE_INTEGER)
+        await ready(503)
+      },
+      async clear() {
+        resident.mockReset()
+        await ready(200)
+      },
+      [Symbol.asyncDispose]: () => own.stop(),
+    }
+  }
+
+  test('has its messages waited for in the outbox, at the cost of no attempt and of no duplicates', async () => {
+    await using broken = await alarmed()
+    await outlivesAnAlarm(broken)
+  })
+
+  test('does not keep a service from stopping', async () => {
+    await using broken = await alarmed()
+    await stopsDuringAnAlarm(broken)
+  })
 })

@@ -2,6 +2,7 @@
 import { transportContract } from '@stathmos/sdk/contracts/transport'
 import { afterAll, describe, test } from 'vitest'
 import { rabbitmqHome, startRabbitmq } from '../../bench/peers/rabbitmq.mjs'
+import { type Alarmed, outlivesAnAlarm, stopsDuringAnAlarm } from '../amqp/alarmed.ts'
 import { amqpSubject } from '../amqp/sdk-subject.ts'
 
 const installed = rabbitmqHome() !== undefined
@@ -11,4 +12,14 @@ describe.skipIf(!installed)(`RabbitMQ${installed ? '' : ' (skipped: apt-get inst
   afterAll(() => node?.stop())
 
   test.each(transportContract({ open: () => amqpSubject(node!.url) }))('$name', ({ run }) => run())
+
+  const alarmed: Alarmed = {
+    get url() {
+      return node!.url
+    },
+    raise: () => node!.control('set_vm_memory_high_watermark', 'absolute', '1'),
+    clear: () => node!.control('set_vm_memory_high_watermark', '0.6'),
+  }
+  test('messages wait for the end of a memory alarm, at the cost of no attempt', () => outlivesAnAlarm(alarmed))
+  test('a memory alarm does not keep a service from stopping', () => stopsDuringAnAlarm(alarmed))
 })
