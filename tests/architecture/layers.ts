@@ -79,13 +79,14 @@ export const rooms: Rooms = {
 
   // The SDK stands alone: of the broker's packages it knows the embedded engine, and that only in one transport.
   'sdk/errors': [],
+  'sdk/peer': ['sdk/errors'],
   'sdk/random': [],
   'sdk/log': [],
   'sdk/time': ['sdk/errors'],
   'sdk/message': ['sdk/random', 'sdk/time'],
   'sdk/work': ['sdk/log', 'sdk/time', 'sdk/random'],
-  'sdk/telemetry': ['sdk/errors', 'sdk/message'],
-  'sdk/contract': ['sdk/errors', 'sdk/message'],
+  'sdk/telemetry': ['sdk/errors', 'sdk/peer', 'sdk/message'],
+  'sdk/contract': ['sdk/errors', 'sdk/peer', 'sdk/message'],
   // Manifests of contracts, and whether two of them get along.
   'sdk/schema': ['sdk/errors', 'sdk/message', 'sdk/contract'],
   'sdk/wire': ['sdk/errors', 'sdk/message'],
@@ -109,6 +110,7 @@ export const rooms: Rooms = {
     'engine',
     'std',
     'sdk/errors',
+    'sdk/peer',
     'sdk/random',
     'sdk/log',
     'sdk/time',
@@ -116,7 +118,16 @@ export const rooms: Rooms = {
     'sdk/transport',
     'sdk/wire',
   ],
-  'sdk/transport/amqp': ['sdk/errors', 'sdk/random', 'sdk/log', 'sdk/time', 'sdk/message', 'sdk/transport', 'sdk/wire'],
+  'sdk/transport/amqp': [
+    'sdk/errors',
+    'sdk/peer',
+    'sdk/random',
+    'sdk/log',
+    'sdk/time',
+    'sdk/message',
+    'sdk/transport',
+    'sdk/wire',
+  ],
   'sdk/surroundings': [
     'sdk/errors',
     'sdk/random',
@@ -161,6 +172,7 @@ export const rooms: Rooms = {
   ],
   'sdk/schedule': [
     'sdk/errors',
+    'sdk/peer',
     'sdk/random',
     'sdk/log',
     'sdk/time',

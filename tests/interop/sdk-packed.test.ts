@@ -87,11 +87,11 @@ describe('the SDK alone', () => {
 
   test('what needs a peer says which one to install', async () => {
     expect(await ran(project, 'missing-peers.mjs')).toEqual([
-      'peer_missing: the embedded transport needs @stathmos/engine: npm install @stathmos/engine',
-      'peer_missing: the AMQP transport needs amqplib: npm install amqplib',
-      'peer_missing: schedules need the package croner; install it: npm install croner',
-      'peer_missing: telemetry needs OpenTelemetry’s API; run `npm install @opentelemetry/api`',
-      'peer_missing: bodies in Protobuf need a package; npm install @bufbuild/protobuf',
+      'peer_missing: embedded transports need the package @stathmos/engine: npm install @stathmos/engine',
+      'peer_missing: transports over AMQP need the package amqplib: npm install amqplib',
+      'peer_missing: schedules need the package croner: npm install croner',
+      'peer_missing: traces and metrics need the package @opentelemetry/api: npm install @opentelemetry/api',
+      'peer_missing: bodies in Protobuf need the package @bufbuild/protobuf: npm install @bufbuild/protobuf',
     ])
   })
 })

@@ -6,6 +6,7 @@ export type SdkErrorCode =
   | 'invalid_declaration'
   | 'capability_missing'
   | 'peer_missing'
+  | 'peer_unusable'
   | 'not_started'
   // The data is wrong.
   | 'invalid_data'

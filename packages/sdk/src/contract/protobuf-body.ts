@@ -1,5 +1,5 @@
 import type * as Protobuf from '@bufbuild/protobuf'
-import { SdkError } from '../errors.ts'
+import { loadPeer } from '../peer.ts'
 import type { BodyFormat, ProtobufField } from './body-format.ts'
 
 /** A message's descriptor as `@bufbuild/protobuf` generates it (`TicketSchema`), as far as it is used here. */
@@ -30,12 +30,13 @@ export function protobuf(schema: ProtobufSchema): BodyFormat {
   }
 }
 
-async function load(): Promise<typeof Protobuf> {
-  try {
-    return await import('@bufbuild/protobuf')
-  } catch (cause) {
-    throw new SdkError('peer_missing', 'bodies in Protobuf need a package; npm install @bufbuild/protobuf', { cause })
-  }
+function load(): Promise<typeof Protobuf> {
+  return loadPeer({
+    name: '@bufbuild/protobuf',
+    what: 'bodies in Protobuf',
+    load: (): Promise<typeof Protobuf> => import('@bufbuild/protobuf'),
+    needs: ['create', 'toBinary', 'fromBinary'],
+  })
 }
 
 /** The names of Protobuf's scalar types by their numbers (descriptor.proto, FieldDescriptorProto.Type). */

@@ -96,7 +96,7 @@ async function readNewer(
     const value = await decoded(chain, newest, written)
     return trusting ? value : await validated(newest.schema, value, named(chain, newest))
   } catch (cause) {
-    if (cause instanceof SdkError && cause.code === 'peer_missing') throw cause
+    if (cause instanceof SdkError && (cause.code === 'peer_missing' || cause.code === 'peer_unusable')) throw cause
     throw unknownVersion(chain, written.version, cause)
   }
 }

@@ -13,12 +13,12 @@ test('occurrences are later than the time that is asked with, or earlier', async
   ])
 })
 
-test('without croner it is said what to install', async () => {
+test('a croner that cannot be loaded is told, with what to install', async () => {
   vi.doMock('croner', () => {
-    throw new Error('Cannot find package')
+    throw new Error('it fits another Node')
   })
   vi.resetModules()
   const { loadCron: load } = await import('./cron.ts')
-  await expect(load()).rejects.toMatchObject({ code: 'peer_missing', message: expect.stringContaining('npm install') })
+  await expect(load()).rejects.toMatchObject({ code: 'peer_unusable', message: expect.stringContaining('npm install') })
   vi.doUnmock('croner')
 })

@@ -1,5 +1,5 @@
-import type { Cron as CronerJob } from 'croner'
 import { SdkError } from '../errors.ts'
+import { loadPeer } from '../peer.ts'
 
 /** The occurrences of a cron expression in a time zone. Times are ms since 1970. */
 export interface Cron {
@@ -16,17 +16,15 @@ export type ReadCron = (expression: string, timeZone: string, who: string) => Cr
  * Loads croner, which knows the rules of time zones: what falls into the hour that is left out in spring happens right after
  * it, what is in the hour that comes twice in autumn happens once; expressions with `*` or `/` in hours follow the clock.
  *
- * @throws {SdkError} `peer_missing`
+ * @throws {SdkError} `peer_missing`, `peer_unusable`
  */
 export async function loadCron(): Promise<ReadCron> {
-  let Croner: typeof CronerJob
-  try {
-    Croner = (await import('croner')).Cron
-  } catch (error) {
-    throw new SdkError('peer_missing', 'schedules need the package croner; install it: npm install croner', {
-      cause: error,
-    })
-  }
+  const { Cron: Croner } = await loadPeer({
+    name: 'croner',
+    what: 'schedules',
+    load: () => import('croner'),
+    needs: ['Cron'],
+  })
   return (expression, timeZone, who) => {
     try {
       const job = new Croner(expression, { timezone: timeZone, mode: '5-or-6-parts', paused: true })

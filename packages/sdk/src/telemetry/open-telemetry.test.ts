@@ -202,12 +202,12 @@ test('without anybody who listens nothing is traced, and everything works', asyn
   span.end()
 })
 
-test('without the package it is said what to install', async () => {
+test('a package that cannot be loaded is told, with what to install', async () => {
   vi.doMock('@opentelemetry/api', () => {
-    throw new Error('Cannot find package')
+    throw new Error('it fits another Node')
   })
   await expect(openTelemetry()).rejects.toMatchObject({
-    code: 'peer_missing',
+    code: 'peer_unusable',
     message: expect.stringContaining('npm install @opentelemetry/api'),
   })
 })

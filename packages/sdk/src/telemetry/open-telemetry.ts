@@ -11,8 +11,8 @@ import type {
   SpanContext,
   SpanKind,
 } from '@opentelemetry/api'
-import { SdkError } from '../errors.ts'
 import type { Message } from '../message/message.ts'
+import { loadPeer } from '../peer.ts'
 import { ATTRIBUTE, errorTypeOf, SEMCONV, unitOf } from './conventions.ts'
 import type { Attributes, Span, Telemetry } from './telemetry.ts'
 
@@ -33,20 +33,16 @@ const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:
  * Tells OpenTelemetry what a service does: to be handed to `service` as `telemetry`. What becomes of it is up to the SDK
  * for OpenTelemetry that the program has set up before; without one it goes nowhere.
  *
- * @throws {SdkError} `peer_missing` without the package `@opentelemetry/api`
+ * @throws {SdkError} `peer_missing` without the package `@opentelemetry/api`, `peer_unusable`
  */
 export async function openTelemetry(): Promise<Telemetry> {
-  return telemetryOf(await loaded())
-}
-
-async function loaded(): Promise<Api> {
-  try {
-    return await import('@opentelemetry/api')
-  } catch (cause) {
-    throw new SdkError('peer_missing', 'telemetry needs OpenTelemetry’s API; run `npm install @opentelemetry/api`', {
-      cause,
-    })
-  }
+  const api = await loadPeer({
+    name: '@opentelemetry/api',
+    what: 'traces and metrics',
+    load: (): Promise<Api> => import('@opentelemetry/api'),
+    needs: ['context', 'metrics', 'trace'],
+  })
+  return telemetryOf(api)
 }
 
 function telemetryOf(api: Api): Telemetry {

@@ -1,4 +1,4 @@
-import { SdkError } from '../../errors.ts'
+import { loadPeer } from '../../peer.ts'
 
 /** What the transport uses of `amqplib` 2.3 or later. */
 export interface AmqpClient {
@@ -76,14 +76,15 @@ export interface AmqpMessage {
   }
 }
 
-/** @throws {SdkError} `peer_missing` with what to install */
+/** @throws {SdkError} `peer_missing`, `peer_unusable`: with what to install */
 export async function loadClient(): Promise<AmqpClient> {
-  try {
-    const { default: client } = await import('amqplib')
-    return client
-  } catch (cause) {
-    throw new SdkError('peer_missing', 'the AMQP transport needs amqplib: npm install amqplib', { cause })
-  }
+  const { default: client } = await loadPeer({
+    name: 'amqplib',
+    what: 'transports over AMQP',
+    load: (): Promise<{ readonly default: AmqpClient }> => import('amqplib'),
+    needs: ['default'],
+  })
+  return client
 }
 
 /** The server's reply code, when it closed a channel over what was asked of it; null for a lost connection and else. */
