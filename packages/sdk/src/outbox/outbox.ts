@@ -17,8 +17,8 @@ export interface OutboxOptions {
   readonly retention?: Retention
 }
 
-/** Other processes are told once in this time, however much was committed. */
-const NOTIFY_MS = 25
+/** Most transactions commit within this time after the last message was added to them: until then nobody is told, in ms. */
+const COMMIT_MS = 1
 
 /** All that a service has for sending: the way in for applications and handlers, and what works behind it. */
 export class Outbox<Tx> {
@@ -30,7 +30,7 @@ export class Outbox<Tx> {
   readonly #timers: Timers<Tx>
   readonly #cleaner: Cleaner<Tx>
   #endGauges: () => void = () => {}
-  #notifying: Timer | null = null
+  #telling: Timer | null = null
 
   /** @throws {SdkError} `invalid_declaration` */
   constructor(surroundings: Surroundings<Tx>, options: OutboxOptions = {}) {
@@ -78,8 +78,8 @@ export class Outbox<Tx> {
   /** Finishes what is being sent. What is left is sent by other processes, or after the next start. */
   async stop(): Promise<void> {
     this.#endGauges()
-    this.#notifying?.cancel()
-    this.#notifying = null
+    this.#telling?.cancel()
+    this.#telling = null
     await Promise.all([this.#cleaner.stop(), this.#timers.stop()])
     await this.#relay?.stop()
   }
@@ -95,7 +95,7 @@ export class Outbox<Tx> {
   #expect(added: Added): void {
     if (added.messages > 0) this.#relay?.expect()
     if (added.dueAt !== null) this.#timers.expect(added.dueAt)
-    if (added.messages > 0) this.#tellOthers()
+    if (added.messages > 0) this.#tellOthersSoon()
   }
 
   /** To be called when a transaction has committed messages: has them sent at once. */
@@ -105,12 +105,18 @@ export class Outbox<Tx> {
     if (added.messages > 0) this.#tellOthers()
   }
 
-  #tellOthers(): void {
-    if (this.#notifying !== null || this.#relay?.alone === true) return
-    const { clock, store, log } = this.#surroundings
-    this.#notifying = clock.after(NOTIFY_MS, () => {
-      this.#notifying = null
-      store.notify().catch((error: unknown) => log.debug({ err: error }, 'others could not be told; they will look'))
+  /** They hear of it before the commit or after it, nobody knows, and look again and again for a moment. */
+  #tellOthersSoon(): void {
+    if (this.#telling !== null || this.#relay?.alone === true) return
+    this.#telling = this.#surroundings.clock.after(COMMIT_MS, () => {
+      this.#telling = null
+      this.#tellOthers()
     })
+  }
+
+  #tellOthers(): void {
+    if (this.#relay?.alone === true) return
+    const { store, log } = this.#surroundings
+    store.notify().catch((error: unknown) => log.debug({ err: error }, 'others could not be told; they will look'))
   }
 }

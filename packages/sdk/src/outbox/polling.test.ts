@@ -33,3 +33,17 @@ test('a steady, modest rate is looked for as soon as the first message: no look 
     expect(pausesOf(polling, 2)).toEqual([4, 8])
   }
 })
+
+test('a look that another process asked for too early is repeated in a millisecond, and then less and less often', () => {
+  const polling = new Polling(1000)
+  pausesOf(polling, 7)
+  polling.told()
+  expect(pausesOf(polling, 7)).toEqual([1, 2, 4, 8, 16, 32, 64])
+})
+
+test('after a look that another process asked for, the next one comes soon: its messages come one after the other', () => {
+  const polling = new Polling(1000)
+  polling.told()
+  polling.found()
+  expect(pausesOf(polling, 3)).toEqual([4, 8, 16])
+})

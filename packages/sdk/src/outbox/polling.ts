@@ -27,6 +27,12 @@ export class Polling {
     return EAGER_MS
   }
 
+  /** Another process has committed something, or is about to: a look that is too early is repeated soon. */
+  told(): void {
+    this.#expecting = true
+    this.#pauseMs = Math.min(this.#pauseMs, EAGER_MS)
+  }
+
   /** The last look found something. */
   found(): void {
     this.#pauseMs = Math.min(this.#expecting ? FOLLOWING_MS : BUSY_MS, this.#idleMs)

@@ -73,7 +73,10 @@ export class Relay<Tx> {
     this.#stopping = false
     const { store, transport } = this.#surroundings
     this.#unwatch = [
-      store.watch(() => this.wake()),
+      store.watch(() => {
+        this.#polling.told()
+        this.#pump.wake()
+      }),
       transport.watch((up) => {
         this.#reachable = up
         if (!up) return

@@ -34,10 +34,13 @@ export interface Store<Tx> {
   now(): Promise<number>
   /**
    * Calls `changed` when messages to send may have been committed, by this process or another: at once where the
-   * database can tell, never where it cannot. It may be called for nothing. Returns what ends it.
+   * database can tell, never where it cannot. It may be called for nothing, and a moment too early. Returns what ends it.
    */
   watch(changed: () => void): () => void
-  /** Tells watchers of other processes that something was committed. Outside of any transaction; may do nothing. */
+  /**
+   * Tells watchers of other processes that something was committed, or is about to be. Outside of any transaction; may do
+   * nothing. The first call goes out at once, what is called shortly after it as one.
+   */
   notify(): Promise<void>
   readonly outbox: OutboxStore<Tx>
   readonly timers: TimerStore<Tx>

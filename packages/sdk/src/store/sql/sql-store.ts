@@ -27,7 +27,7 @@ export interface SqlStoreOptions {
 }
 
 /** At most one notification in this time: each costs all who listen a look at the store. */
-const NOTIFY_PAUSE_MS = 50
+const NOTIFY_PAUSE_MS = 25
 
 /** A name that needs no quotes in any database. */
 const NAME = /^[a-z_][a-z0-9_]{0,39}$/
