@@ -27,6 +27,8 @@ export class Leases {
   readonly #options: LeasesOptions
   readonly #held = new Map<string, Lease>()
   #timer: Timer | null = null
+  /** The next timer is set when the store has answered. */
+  #renewing = false
 
   constructor(options: LeasesOptions) {
     this.#options = options
@@ -36,7 +38,7 @@ export class Leases {
   begin(entry: InboxEntry): void {
     const { clock, leaseMs } = this.#options
     this.#held.set(entry.message.id, { entry, controller: null, until: clock.monotonic() + leaseMs })
-    this.#timer ??= clock.after(leaseMs / 3, () => void this.#renew())
+    if (!this.#renewing) this.#timer ??= clock.after(leaseMs / 3, () => void this.#renew())
   }
 
   /** Has the controller aborted when the claim is lost. @returns false when it is lost already */
@@ -56,6 +58,7 @@ export class Leases {
 
   async #renew(): Promise<void> {
     const { inbox, consumer, leaseMs, clock, log } = this.#options
+    this.#renewing = true
     const asked = [...this.#held.values()]
     const askedAt = clock.monotonic()
     try {
@@ -70,6 +73,7 @@ export class Leases {
     }
     for (const lease of asked)
       if (lease.until <= clock.monotonic()) this.#lose(lease, 'it could not be renewed in time')
+    this.#renewing = false
     this.#timer = this.#held.size === 0 ? null : clock.after(leaseMs / 3, () => void this.#renew())
   }
 
