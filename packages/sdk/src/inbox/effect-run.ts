@@ -1,6 +1,7 @@
 import { SdkError } from '../errors.ts'
 import { Uncertain, type EffectContext, type EffectDeclaration, type EffectState } from './declaration.ts'
 import { leavesUnknown, outcomeUnknown } from './exhaustion.ts'
+import { named } from '../outbox/outgoing.ts'
 import type { Leases } from './leases.ts'
 import { UNKEPT_MS, type Desk, type Outcomes } from './outcomes.ts'
 import type { RateLimit } from './rate-limit.ts'
@@ -65,7 +66,13 @@ export class EffectRun<Tx> {
     const { outcomes, surroundings, declaration, consumer, time } = this.#desk
     const ready = await this.#read(work)
     if (ready === null) return 0
-    const turnAt = await this.#turnAt(ready, hadTurn)
+    const limit = this.#limitOf(ready)
+    if ('failed' in limit) {
+      // It is attempted when it is its turn in its key: as a claim.
+      await outcomes.wait([work])
+      return 0
+    }
+    const turnAt = await this.#turnAt(limit.name, hadTurn)
     if (turnAt !== null) {
       const waitMs = turnAt - time.now()
       const heldMsMax = declaration.rate?.key === undefined ? HELD_MS_MAX : HELD_MS_MAX_KEYED
@@ -99,7 +106,9 @@ export class EffectRun<Tx> {
     if (ready === null) return
     if ((await this.#knowledge(ready)) === 'settled') return
     if (work.attempt > declaration.retry.attempts) return outcomes.fail(work, vanished(work))
-    const turnAt = await this.#turnAt(ready, true)
+    const limit = this.#limitOf(ready)
+    if ('failed' in limit) return outcomes.fail(work, limit.failed)
+    const turnAt = await this.#turnAt(limit.name, true)
     if (turnAt !== null) await outcomes.wait([work], turnAt)
     else if (declaration.level === 'at-least-once') await this.#attempt(ready)
     else if (await outcomes.complete(work)) await this.#once(ready)
@@ -114,11 +123,24 @@ export class EffectRun<Tx> {
     return null
   }
 
-  async #turnAt({ data }: ReadWork, hadTurn: boolean): Promise<number | null> {
-    const { rate, declaration, consumer, meter } = this.#desk
+  /**
+   * The name of the limit that a message is under; or what its function threw, which is a failed attempt of the message's
+   * as if the handler had thrown it: it will do so again, and has to come to an end.
+   */
+  #limitOf({ data }: ReadWork): { readonly name: string } | { readonly failed: unknown } {
+    const { declaration, consumer } = this.#desk
+    try {
+      const key = declaration.rate?.key?.(data)
+      return { name: key === undefined ? consumer : named('rate with its key', `${consumer}:${key}`)! }
+    } catch (failed) {
+      return { failed }
+    }
+  }
+
+  async #turnAt(name: string, hadTurn: boolean): Promise<number | null> {
+    const { rate, meter } = this.#desk
     if (rate === null) return null
-    const key = declaration.rate?.key?.(data)
-    const turnAt = await rate.take(key === undefined ? consumer : `${consumer}:${key}`, hadTurn)
+    const turnAt = await rate.take(name, hadTurn)
     if (turnAt !== null) meter.rateWait()
     return turnAt
   }

@@ -276,6 +276,24 @@ describe('a rate limit', () => {
     expect(world.counted(METRIC.rateWaits)).toBeGreaterThan(0)
   })
 
+  test.each([
+    ['that throws', () => (null as unknown as { id: string }).id],
+    ['that no store can keep', () => 'k'.repeat(300)],
+  ])('with a key %s is an attempt of its message, which is parked in the end; others go on', async (_, broken) => {
+    const process = await world.process()
+    const key = ({ ticketId }: TicketData) => (ticketId === 'bad' ? broken() : ticketId)
+    await process.consume(effect(stamp, { rate: { limit: 10, per: '1s', key } }))
+    await world.send('bad', 1, 2)
+    await world.send('good', 1)
+    await world.settle()
+    expect(called).toEqual(['good1#1'])
+    const [failed] = await world.received({ id: 'bad1' })
+    expect(failed).toMatchObject({ state: 'retrying', attempts: 1, errors: [expect.anything()] })
+    await world.clock.advance('1m')
+    expect(await world.states()).toEqual({ bad1: 'parked', bad2: 'waiting', good1: 'done' })
+    expect((await world.received({ id: 'bad1' }))[0]!.errors).toHaveLength(3)
+  })
+
   test('with a turn that is far away has the message stored until then, unattempted', async () => {
     const process = await world.process()
     await process.consume(effect(stamp, { rate: { limit: 1, per: '1h' } }))
