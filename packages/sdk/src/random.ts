@@ -6,13 +6,24 @@ export interface Random {
   uint32(): number
 }
 
+/** Words that are fetched at once: asking for a few bytes costs ten times as much as making an id of them. */
+const FETCHED = 256
+
 /** The operating system's randomness. */
-export const systemRandom: Random = {
-  uint32() {
-    const word = new Uint32Array(1)
-    randomFillSync(word)
-    return word[0]!
-  },
+export const systemRandom: Random = fetched()
+
+function fetched(): Random {
+  const words = new Uint32Array(FETCHED)
+  let next = FETCHED
+  return {
+    uint32() {
+      if (next === FETCHED) {
+        randomFillSync(words)
+        next = 0
+      }
+      return words[next++]!
+    },
+  }
 }
 
 /** A reproducible stream (mulberry32): the same seed gives the same numbers. */

@@ -4,12 +4,14 @@
  */
 export const BUCKETS = 64
 
+const encoder = new TextEncoder()
+
 /**
  * The bucket of a key: FNV-1a over its UTF-8 bytes, the same on every machine and in every version.
  */
 export function bucketOf(key: string): number {
   let hash = 0x811c9dc5
-  for (const byte of new TextEncoder().encode(key)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
+  for (const byte of encoder.encode(key)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
   // The low bits of FNV-1a alone are its weakest.
   return ((hash >>> 16) ^ hash) & (BUCKETS - 1)
 }

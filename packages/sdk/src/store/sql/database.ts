@@ -4,7 +4,7 @@ import { translated } from './failure.ts'
 import { numberIn } from './row.ts'
 import { TABLE_NAMES } from './schema.ts'
 import type { Cell, Dialect, JsonRow, Names } from './dialect.ts'
-import type { SqlDriver, SqlRow, SqlSession } from './driver.ts'
+import type { SqlDriver, SqlRow, SqlSession, SqlValue } from './driver.ts'
 
 /** Rows to insert where they are new. */
 interface Insertion {
@@ -17,6 +17,9 @@ interface Insertion {
   /** In which order rows are inserted, and therefore locked. */
   readonly order: string
 }
+
+/** Runs a statement whose text is known already, with its values in their order. */
+export type PreparedStatement = (session: SqlSession, values: readonly SqlValue[]) => Promise<readonly SqlRow[]>
 
 /** What the parts of a store run their statements with: a driver, its dialect, and the names of the tables. */
 export class Database<Tx> {
@@ -34,11 +37,28 @@ export class Database<Tx> {
   }
 
   /** Runs a statement; without a session on its own, committed when the promise resolves. */
-  async run(session: SqlSession | null, statement: Fragment): Promise<readonly SqlRow[]> {
-    const { texts, values } = statement
+  run(session: SqlSession | null, statement: Fragment): Promise<readonly SqlRow[]> {
+    return this.#query(session, this.#textOf(statement), statement.values)
+  }
+
+  /**
+   * A statement whose text is made once.
+   *
+   * @param sample with a value of the right type in every place; its values are those that vary
+   */
+  prepared(sample: Fragment): PreparedStatement {
+    const text = this.#textOf(sample)
+    return (session, values) => this.#query(session, text, values)
+  }
+
+  #textOf({ texts, values }: Fragment): string {
     let text = texts[0]!
     for (const [index, value] of values.entries())
       text += this.dialect.placeholder(index + 1, value) + texts[index + 1]!
+    return text
+  }
+
+  async #query(session: SqlSession | null, text: string, values: readonly SqlValue[]): Promise<readonly SqlRow[]> {
     try {
       return await (session ?? this.driver).query(text, values)
     } catch (error) {
