@@ -38,6 +38,12 @@ export class OrderCheck {
 const TABLES = ['orders', 'booked']
 
 /**
+ * What the transaction called `tpcb` works on, beside `orders` in the place of its history: the tables of pgbench, with more branches for
+ * their accounts, so that connections do not wait for each other.
+ */
+const BALANCES = { account: 100_000, teller: 1_000, branch: 100 }
+
+/**
  * Opens the database with the SDK's store on it.
  *
  * @param {'postgres' | 'sqlite'} kind
@@ -56,12 +62,10 @@ async function openPostgres(url, connections) {
   return {
     pool,
     store: postgres(pool),
-    async migrate() {
-      for (const table of TABLES)
-        await pool.query(`create table if not exists ${table} (
-          at bigserial primary key, customer varchar(100) not null, number integer not null, note text not null)`)
-    },
+    migrate: () => migratePostgres(pool),
+    fillBalances: () => fillBalancesInPostgres(pool),
     insert: (tx, table, order) => insertInPostgres(tx, table, order),
+    takeOrder: (tx, work, order) => takeOrderInPostgres(tx, work, order),
     /** A connection of its own for transactions of its own. */
     async connection() {
       const client = await pool.connect()
@@ -83,6 +87,44 @@ async function openPostgres(url, connections) {
   }
 }
 
+export async function migratePostgres(pool) {
+  for (const table of TABLES)
+    await pool.query(`create table if not exists ${table} (
+      at bigserial primary key, customer varchar(100) not null, number integer not null, note text not null)`)
+}
+
+export async function fillBalancesInPostgres(pool) {
+  for (const [table, count] of Object.entries(BALANCES)) {
+    await pool.query(`create table ${table} (id integer primary key, balance integer not null, filler text not null)
+      with (fillfactor = 80)`)
+    await pool.query(`insert into ${table} select id, 0, repeat(' ', 80) from generate_series(1, ${count}) as id`)
+    await pool.query(`analyze ${table}`)
+  }
+}
+
+/** The business of a transaction: one insert, or the five statements of TPC-B as pgbench has them. */
+export async function takeOrderInPostgres(tx, work, order) {
+  if (work === 'tpcb') {
+    const amount = order.number % 100
+    const change = (table, id) =>
+      tx.query({
+        name: `change-${table}`,
+        text: `update ${table} set balance = balance + $1 where id = $2`,
+        values: [amount, id],
+      })
+    const account = someOf('account')
+    await change('account', account)
+    await tx.query({ name: 'balance', text: 'select balance from account where id = $1', values: [account] })
+    await change('teller', someOf('teller'))
+    await change('branch', someOf('branch'))
+  }
+  await insertInPostgres(tx, 'orders', order)
+}
+
+function someOf(table) {
+  return 1 + Math.floor(Math.random() * BALANCES[table])
+}
+
 export function insertInPostgres(tx, table, { customer, number, note }) {
   return tx.query({
     name: `insert-${table}`,
@@ -101,7 +143,14 @@ async function openSqlite(file) {
     handle.pragma('synchronous = full')
     handle.pragma('busy_timeout = 10000')
   }
-  const inserts = new Map()
+  const statements = new Map()
+  const prepared = (tx, text) => {
+    const key = `${tx === db} ${text}`
+    if (!statements.has(key)) statements.set(key, tx.prepare(text))
+    return statements.get(key)
+  }
+  const insert = (tx, table, { customer, number, note }) =>
+    prepared(tx, `insert into ${table} (customer, number, note) values (?, ?, ?)`).run(customer, number, note)
   return {
     store: sqlite(db, { own }),
     async migrate() {
@@ -109,11 +158,30 @@ async function openSqlite(file) {
         db.exec(`create table if not exists ${table} (
           at integer primary key, customer text not null, number integer not null, note text not null)`)
     },
-    async insert(tx, table, { customer, number, note }) {
-      const key = tx === db ? table : `${table} own`
-      if (!inserts.has(key))
-        inserts.set(key, tx.prepare(`insert into ${table} (customer, number, note) values (?, ?, ?)`))
-      inserts.get(key).run(customer, number, note)
+    async fillBalances() {
+      db.exec('begin')
+      for (const [table, count] of Object.entries(BALANCES)) {
+        db.exec(`create table ${table} (id integer primary key, balance integer not null, filler text not null)`)
+        const add = db.prepare(`insert into ${table} values (?, 0, ?)`)
+        for (let id = 1; id <= count; id++) add.run(id, ' '.repeat(80))
+      }
+      db.exec('commit')
+    },
+    async insert(tx, table, order) {
+      insert(tx, table, order)
+    },
+    async takeOrder(tx, work, order) {
+      if (work === 'tpcb') {
+        const amount = order.number % 100
+        const change = (table, id) =>
+          prepared(tx, `update ${table} set balance = balance + ? where id = ?`).run(amount, id)
+        const account = someOf('account')
+        change('account', account)
+        prepared(tx, 'select balance from account where id = ?').get(account)
+        change('teller', someOf('teller'))
+        change('branch', someOf('branch'))
+      }
+      insert(tx, 'orders', order)
     },
     async connection() {
       const [begin, commit] = [db.prepare('begin immediate'), db.prepare('commit')]

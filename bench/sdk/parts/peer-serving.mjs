@@ -1,6 +1,13 @@
 // A process with a peer in it: the verbs of serving.mjs, on the same tables of orders.
 import { Pool } from 'pg'
-import { insertInPostgres, orderAt, orders } from './orders.mjs'
+import {
+  fillBalancesInPostgres,
+  insertInPostgres,
+  migratePostgres,
+  orderAt,
+  orders,
+  takeOrderInPostgres,
+} from './orders.mjs'
 import { serve, sharedMs } from './part.mjs'
 import { steadily } from './steadily.mjs'
 
@@ -14,21 +21,20 @@ serve({
   async open({ module, place, connections = 20, ...options }) {
     pool = new Pool({ connectionString: place, max: connections })
     pool.on('error', () => {})
-    for (const table of ['orders', 'booked'])
-      await pool.query(`create table if not exists ${table} (
-        at bigserial primary key, customer varchar(100) not null, number integer not null, note text not null)`)
+    await migratePostgres(pool)
     peer = await (await import(module)).open({ place, pool, ...options })
   },
+  fillBalances: () => fillBalancesInPostgres(pool),
   async empty() {
     await pool.query(`truncate ${['orders', ...peer.tables].join(', ')}`)
   },
-  async add({ connections, forMs, publish }) {
+  async add({ connections, forMs, publish, work }) {
     const cpuBefore = cpuUs()
     const startedAt = sharedMs()
     let count = 0
     const run = async () => {
       const client = await pool.connect()
-      while (sharedMs() - startedAt < forMs) await takeOrder(client, orderAt(count++), publish)
+      while (sharedMs() - startedAt < forMs) await takeOrder(client, work, orderAt(count++), publish)
       client.release()
     }
     await Promise.all(Array.from({ length: connections }, run))
@@ -50,7 +56,7 @@ serve({
     const client = await pool.connect()
     const committedAt = []
     await steadily(rate, seconds, async (index) => {
-      committedAt.push(await takeOrder(client, orderAt(index), true))
+      committedAt.push(await takeOrder(client, 'insert', orderAt(index), true))
     })
     client.release()
     return committedAt
@@ -64,9 +70,9 @@ serve({
 })
 
 /** @returns when the database had committed */
-async function takeOrder(client, order, publish) {
+async function takeOrder(client, work, order, publish) {
   await client.query('begin')
-  await insertInPostgres(client, 'orders', order)
+  await takeOrderInPostgres(client, work, order)
   if (publish) await peer.addIn?.(client, order)
   await client.query('commit')
   const at = sharedMs()

@@ -36,6 +36,7 @@ serve({
     await database.migrate()
     await app.migrate()
   },
+  fillBalances: () => database.fillBalances(),
   /** @returns when it was told to */
   async start() {
     const at = sharedMs()
@@ -46,8 +47,8 @@ serve({
   sent: () => ({ ...sent, violations: transport.check?.violations ?? 0, cpuUs: cpuUs() }),
   handled: () => ({ ...handled, times: undefined, cpuUs: cpuUs() }),
   times: () => handled.times,
-  /** Transactions of one insert for a time, on so many connections; with a message each or without. */
-  async add({ connections, forMs, publish }) {
+  /** Transactions for a time, on so many connections; with a message each or without. @param work see takeOrder */
+  async add({ connections, forMs, publish, work }) {
     const cpuBefore = cpuUs()
     const startedAt = sharedMs()
     let count = 0
@@ -56,7 +57,7 @@ serve({
       while (sharedMs() - startedAt < forMs) {
         const order = orderAt(count++)
         await connection.begin()
-        await database.insert(connection.tx, 'orders', order)
+        await database.takeOrder(connection.tx, work, order)
         if (publish) await app.in(connection.tx).publish(OrderPlaced, order)
         await connection.commit()
       }

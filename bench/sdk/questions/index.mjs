@@ -29,9 +29,11 @@ function bullmq(options) {
 }
 
 export const QUESTIONS = [
-  outboxAdd('postgres', 8, ADDING),
-  outboxAdd('postgres', 24, ADDING),
-  outboxAdd('sqlite', 1, {}),
+  outboxAdd('tpcb', 'postgres', 8, ADDING),
+  outboxAdd('tpcb', 'sqlite', 1, {}),
+  outboxAdd('insert', 'postgres', 8, ADDING),
+  outboxAdd('insert', 'postgres', 24, ADDING),
+  outboxAdd('insert', 'sqlite', 1, {}),
   relay('postgres', 'amqp', 2, { rate: 20_000 }),
   relay('postgres', 'null', 2, {}),
   relay('sqlite', 'amqp', 1, { rate: 10_000 }),
