@@ -114,10 +114,10 @@ export class Dispatch {
       if (sent.length === 0) this.#suspicion.broke(part)
       return
     }
-    for (const entry of this.#suspicion.worked(part)) {
-      const message = `the connection broke with ${entry.message.type} ${entry.message.id} and worked without it`
-      ledger.failures.push(this.#failure(entry, new SdkError('refused', message, { retryable: true }), now))
-    }
+    const guilty = this.#suspicion.worked(part)
+    if (guilty === null) return
+    const message = `the connection breaks with ${guilty.message.type} ${guilty.message.id} and works without it`
+    ledger.failures.push(this.#failure(guilty, new SdkError('refused', message, { retryable: true }), now))
   }
 
   async #call(messages: readonly Message[]): Promise<readonly SendResult[]> {

@@ -269,6 +269,22 @@ describe('an engine that cannot be reached', () => {
     expect(world.sent()).toEqual(['m1', 'm2', 'm3'])
   })
 
+  test('costs no attempts of the many that were tried one by one meanwhile, however often it goes away', async () => {
+    await running({ retry: { attempts: 1 } })
+    await world.clock.advance('1s')
+    for (let outage = 0; outage < 5; outage++) {
+      world.transport.answer = () => {
+        throw down()
+      }
+      await world.commit(...ids(40, outage * 100).map((id, i) => ({ id, key: i % 2 === 0 ? id : null })))
+      await world.clock.advance('10m')
+      world.transport.answer = () => 'sent'
+      await world.clock.advance('10s')
+    }
+    expect(await world.states()).toEqual({})
+    expect(new Set(world.sent()).size).toBe(200)
+  })
+
   test('leaves no backlog that waits for minutes [CAP: a backlog of four minutes after an outage]', async () => {
     world.transport.answer = () => {
       throw down()

@@ -7,14 +7,17 @@ const KNOWN_MAX = 1_000
 
 /**
  * Tells a connection that is down from a message that brings it down. Both look the same: nothing is known of what was
- * sent. But who is sent alone and breaks it, while another one right after goes through, is to blame; when nothing goes
- * through, nobody is.
+ * sent. Who was sent alone and broke it is suspected when the very next thing goes through. It may have been an outage
+ * that ended then, so the suspect is put to the proof: it is sent alone right after others went through. If it breaks the
+ * connection again, and again the very next thing goes through, it is to blame. An outage costs nobody anything.
  */
 export class Suspicion {
   #breaks = 0
-  /** Sent alone, and broke the connection; nothing has gone through since. */
-  readonly #suspects = new Map<string, OutboxEntry>()
-  /** Were to blame before: they are sent alone and last. */
+  /** Sent alone since something went through: others have their turn before them. */
+  readonly #tried = new Set<string>()
+  /** What broke the connection last, when it was sent alone, and whether it had been put to the proof. */
+  #last: { readonly entry: OutboxEntry; readonly proven: boolean } | null = null
+  /** Those under suspicion: they are sent alone and last. */
   readonly #known = new Set<string>()
 
   /** Whether nothing has broken since the connection worked. */
@@ -25,8 +28,8 @@ export class Suspicion {
   /** Which of the entries to send now, as sends that follow each other. */
   partsOf(entries: readonly OutboxEntry[]): readonly (readonly OutboxEntry[])[] {
     if (this.#breaks >= BREAKS_MAX) {
-      const free = withoutFollowers(entries, (entry) => this.#suspects.has(entry.message.id))
-      return [[free.find((entry) => !this.#suspects.has(entry.message.id)) ?? entries[0]!]]
+      const free = withoutFollowers(entries, (entry) => this.#tried.has(entry.message.id))
+      return [[free.find((entry) => !this.#tried.has(entry.message.id)) ?? entries[0]!]]
     }
     if (this.#known.size === 0) return [entries]
     const free = withoutFollowers(entries, (entry) => this.#known.has(entry.message.id))
@@ -37,24 +40,33 @@ export class Suspicion {
 
   /** Nothing is known of what was sent. */
   broke(part: readonly OutboxEntry[]): void {
+    const { calm } = this
+    const before = this.#last
     this.#breaks++
-    if (part.length > 1 || this.#suspects.size >= KNOWN_MAX) return
+    this.#last = null
     const [entry] = part
-    this.#suspects.set(entry!.message.id, entry!)
+    if (part.length > 1 || entry === undefined) return
+    const { id } = entry.message
+    const again = before?.entry.message.id === id && before.proven
+    this.#last = { entry, proven: again || (calm && this.#known.has(id)) }
+    if (this.#tried.size < KNOWN_MAX) this.#tried.add(id)
   }
 
-  /** The connection is fine. @returns who is to blame for the failures before */
-  worked(part: readonly OutboxEntry[]): readonly OutboxEntry[] {
+  /** The connection is fine. @returns who is to blame for the failure before; null when nobody is */
+  worked(part: readonly OutboxEntry[]): OutboxEntry | null {
+    const last = this.#last
     this.#breaks = 0
-    if (this.#suspects.size === 0 && this.#known.size === 0) return []
-    for (const { message } of part) {
-      this.#suspects.delete(message.id)
-      this.#known.delete(message.id)
+    this.#last = null
+    this.#tried.clear()
+    if (this.#known.size > 0) for (const { message } of part) this.#known.delete(message.id)
+    if (last === null || part.some(({ message }) => message.id === last.entry.message.id)) return null
+    // Those that others have sent meanwhile are never seen again: the oldest makes room.
+    for (const oldest of this.#known) {
+      if (this.#known.size < KNOWN_MAX) break
+      this.#known.delete(oldest)
     }
-    const guilty = [...this.#suspects.values()]
-    this.#suspects.clear()
-    for (const { message } of guilty) if (this.#known.size < KNOWN_MAX) this.#known.add(message.id)
-    return guilty
+    this.#known.add(last.entry.message.id)
+    return last.proven ? last.entry : null
   }
 }
 
