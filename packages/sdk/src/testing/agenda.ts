@@ -17,9 +17,11 @@ export async function agendaOf<Tx>(store: Store<Tx>, service: Service<Tx>): Prom
   const now = await store.now()
   const owed = [await store.outbox.nextDue(ALL)]
   if ((await store.outbox.due(ALL, 1)).length > 0) owed.push(now)
-  for (const { consumer, order } of service.describe().handlers)
-    owed.push(await store.inbox.nextDue(consumer, order === 'per key'))
+  const { handlers, schedules: declared } = service.describe()
+  for (const { consumer, order } of handlers) owed.push(await store.inbox.nextDue(consumer, order === 'per key'))
   const schedules = await store.schedules.list()
+  // Until it has its row, nobody knows when it is due.
+  if (declared.some(({ name }) => !schedules.some((row) => row.name === name))) owed.push(now)
   const later = [await store.timers.nextDue(), ...schedules.map(({ nextAt }) => nextAt)]
   const laterInMs = earliest(later, now)
   const owedInMs = earliest(owed, now)

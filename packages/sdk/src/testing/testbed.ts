@@ -55,7 +55,13 @@ export interface Actor<Tx> {
   /** Where the service keeps its messages now. */
   readonly store: Store<Tx>
   /** Rows of the user's own, where the store is one in memory. */
-  table<T>(name: string): ReturnType<MemoryStore['table']> & { get(key: string): T | undefined; list(): readonly T[] }
+  table<T>(name: string): Rows<T>
+}
+
+/** The committed rows of one table of the user's own. They are copies. */
+export interface Rows<T> {
+  get(key: string): T | undefined
+  list(): readonly T[]
 }
 
 /** What a testbed is made of, besides its services; for whoever lets things go wrong in it. */
@@ -141,7 +147,7 @@ export class Testbed<Tx> implements Actor<Tx>, AsyncDisposable {
     return this.#first.store
   }
 
-  table<T>(name: string): ReturnType<Actor<Tx>['table']> & { get(key: string): T | undefined; list(): readonly T[] } {
+  table<T>(name: string): Rows<T> {
     return this.#first.table<T>(name)
   }
 

@@ -132,7 +132,9 @@ export class World<Tx> {
       for (let turn = 0; turn < TURNS && !ended; turn++) await nextTurn()
       if (ended) return done
       if (this.#busy > 0) continue
-      if (await this.#nudge(until)) continue
+      await this.#calm(0)
+      // It may have needed no time at all: a step could lead as far as to the next occurrence of a schedule.
+      if (ended || this.#busy > 0 || (await this.#step(until))) continue
       if (this.#anyDied) return
       throw new Error('the scenario waits for something that never comes')
     }
@@ -167,12 +169,6 @@ export class World<Tx> {
 
   get #idle(): boolean {
     return this.#options.handovers.idle && this.#starting.size === 0 && this.#all.every(({ idle }) => idle)
-  }
-
-  /** Lets a little happen: what can without time, and then whatever is next. @returns false when nothing will by `until` */
-  async #nudge(until: number): Promise<boolean> {
-    await this.#calm(0)
-    return this.#step(until)
   }
 
   async #moving<T>(work: () => Promise<T>): Promise<T> {
