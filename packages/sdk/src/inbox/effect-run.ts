@@ -80,11 +80,11 @@ export class EffectRun<Tx> {
       await outcomes.wait([work], turnAt)
       return 0
     }
-    if (declaration.level === 'at-most-once') {
-      await this.#once(ready)
+    const { ordered, leaseMs, level } = declaration
+    if (level === 'at-most-once') {
+      await this.#delivered(ready)
       return 0
     }
-    const { ordered, leaseMs } = declaration
     const started = await surroundings.store.inbox.start(consumer, work.message, ordered, leaseMs)
     if (started === 'behind') {
       await outcomes.wait([work])
@@ -217,10 +217,25 @@ export class EffectRun<Tx> {
     }
   }
 
-  /** Without any memory: the message is forgotten first. */
-  async #once(work: ReadWork): Promise<void> {
-    const { declaration, outcomes, meter, surroundings, consumer } = this.#desk
+  /**
+   * Remembered as done before it is called: neither the engine, which may not have heard that the message was accepted,
+   * nor the sender's relay, which may send it again, has it called a second time.
+   */
+  async #delivered(work: ReadWork): Promise<void> {
+    const { outcomes, surroundings, declaration, consumer, meter } = this.#desk
+    const { store } = surroundings
+    const [verdict] = await store.transaction((tx) =>
+      store.inbox.begin(tx, consumer, [work.message], declaration.ordered),
+    )
+    if (verdict?.kind === 'behind') return outcomes.wait([work])
     outcomes.accept([work])
+    if (verdict?.kind === 'duplicate') meter.duplicate()
+    else await this.#once(work)
+  }
+
+  /** Whatever becomes of it, it was called. */
+  async #once(work: ReadWork): Promise<void> {
+    const { declaration, meter, surroundings, consumer } = this.#desk
     try {
       await this.#limited(work, (context) =>
         meter.handling([work.message], 1, async () => declaration.handler(work.data, context)),

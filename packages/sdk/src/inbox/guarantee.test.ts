@@ -42,14 +42,14 @@ test('an effect is at least once, with its key, and says what becomes of what no
   )
 })
 
-test('what is handled at most once promises neither memory nor attempts', () => {
+test('what is handled at most once promises no further attempts', () => {
   const guarantee = guaranteeOf(
     declareEffect(Told, { name: 'metrics', level: 'at-most-once' }, () => {}),
     ground,
   )
-  expect(guarantee).toMatchObject({ level: 'at-most-once', rememberedMs: null, attempts: 1, uncertain: null })
+  expect(guarantee).toMatchObject({ level: 'at-most-once', rememberedMs: 1_209_600_000, attempts: 1, uncertain: null })
   expect(guarantee.sentence).toMatchInlineSnapshot(
-    `"helpdesk.metrics is called at most once for each ticket.told. Messages are handled in any order. At most 10 run at a time in each process. Lost may be what is under way when a process ends."`,
+    `"helpdesk.metrics is called at most once for each ticket.told. Messages are handled in any order. A second delivery is recognised for 14d. At most 10 run at a time in each process. Lost may be what is under way when a process ends."`,
   )
 })
 

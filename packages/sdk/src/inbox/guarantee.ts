@@ -16,8 +16,8 @@ export interface Guarantee {
     | 'calls'
   /** Whether messages of one key are handled one after the other, none while an earlier one is not done. */
   readonly order: 'per key' | 'none'
-  /** For how long a second delivery is recognised, in ms; null where it never is. */
-  readonly rememberedMs: number | null
+  /** For how long a second delivery is recognised, in ms. */
+  readonly rememberedMs: number
   /** What may be lost on the way here: nothing, or what the engine takes without confirming. */
   readonly loses: 'nothing' | 'what the engine does not confirm' | 'what is under way when a process ends'
   readonly attempts: number
@@ -52,7 +52,7 @@ export function guaranteeOf<Tx>(declaration: Declaration<Tx>, ground: Ground): G
     level: kind === 'effect' ? declaration.level : 'exactly-once',
     covers: coverOf(declaration),
     order: ordered ? 'per key' : 'none',
-    rememberedMs: isLossy ? null : ground.rememberedMs,
+    rememberedMs: ground.rememberedMs,
     loses: lossOf(isLossy, ground.transport.capabilities.confirm),
     attempts: isLossy ? 1 : retry.attempts,
     exhausted: isLossy ? 'drop' : onExhausted,
@@ -113,7 +113,7 @@ function sentenceOf(facts: Omit<Guarantee, 'sentence'>, ground: Ground): string 
       ? 'Messages of one key are handled one after the other, in the order in which their transactions committed.'
       : 'Messages are handled in any order.',
   ]
-  if (rememberedMs !== null) sentences.push(`A second delivery is recognised for ${textOf(rememberedMs)}.`)
+  sentences.push(`A second delivery is recognised for ${textOf(rememberedMs)}.`)
   if (uncertain !== null) sentences.push(UNCERTAIN[uncertain])
   if (rate !== null)
     sentences.push(
