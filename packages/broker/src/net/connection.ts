@@ -7,9 +7,6 @@ import type { Peer, Protocol, Session, Transport } from '../session/protocol.ts'
 /** How long a peer may take to read our last bytes and close, once we have said goodbye. */
 const LINGER_MS = 5_000
 
-/** Silence after which the kernel asks whether the peer's machine is still there, for peers without heartbeats. */
-const KEEP_ALIVE_MS = 60_000
-
 /** One accepted socket and the session that talks through it. */
 export class Connection implements Transport {
   readonly peer: Peer
@@ -21,16 +18,14 @@ export class Connection implements Transport {
   #backlogged = false
   #linger: Timer | null = null
 
-  /** @param accepted from a server with `pauseOnConnect` */
-  constructor(accepted: Socket, protocol: Protocol, clock: Clock, closed: () => void) {
-    const socket = readShared(accepted, (chunk) => this.#session.receive(chunk))
+  /** @param socket accepted by a server with `pauseOnConnect` */
+  constructor(socket: Socket, protocol: Protocol, clock: Clock, closed: () => void) {
     this.#socket = socket
     this.#clock = clock
     const address = socket.remoteAddress ?? ''
     this.peer = { address, port: socket.remotePort ?? 0, loopback: isLoopback(address), tls: false }
-    socket.setNoDelay(true)
-    socket.setKeepAlive(true, KEEP_ALIVE_MS)
     this.#session = protocol.open(this)
+    readShared(socket, (chunk) => this.#session.receive(chunk))
     // Every error is followed by "close", which tells the session; a peer that resets is nothing to report.
     socket.on('error', () => {})
     socket.on('close', () => {
@@ -55,7 +50,7 @@ export class Connection implements Transport {
   }
 
   pauseReading(): void {
-    this.#socket.pause()
+    if (this.#linger === null) this.#socket.pause()
   }
 
   resumeReading(): void {
@@ -65,6 +60,8 @@ export class Connection implements Transport {
   end(): void {
     if (this.#socket.destroyed || this.#socket.writableEnded) return
     this.#socket.end()
+    // A session may end while it has reading paused; the peer's close has to be seen, or the socket lingers for nothing.
+    this.#socket.resume()
     this.#linger = this.#clock.after(LINGER_MS, () => this.destroy())
   }
 

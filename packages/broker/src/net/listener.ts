@@ -39,6 +39,9 @@ const DESCRIPTORS_KEPT = { share: 0.2, min: 100 }
 /** What a process with hardly any descriptors serves all the same. */
 const CONNECTIONS_MIN = 10
 
+/** Silence after which the kernel asks whether the peer's machine is still there, for peers without heartbeats. */
+const KEEP_ALIVE_MS = 60_000
+
 /** At most one line about refused connections in this time. */
 const COMPLAIN_MS = 10_000
 
@@ -60,8 +63,9 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   }
 
   const connectionsMax = Math.min(options.connectionsMax, connectionsAffordable())
-  const server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) => {
-    // Counted here and not by the server, whose count goes by the sockets that connections leave behind.
+  const socketOptions = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS, pauseOnConnect: true }
+  const server = createServer(socketOptions, (socket) => {
+    // Counted here, so that one who is refused is complained about.
     if (connections.size >= connectionsMax) {
       complain('connection refused: too many', { limit: connectionsMax, peer: socket.remoteAddress ?? '' })
       socket.destroy()

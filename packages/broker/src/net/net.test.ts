@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
-import { systemClock } from '@stathmos/std'
+import { systemClock, type Clock } from '@stathmos/std'
 import { afterEach, expect, test } from 'vitest'
 import { silentLog } from '../log/log.ts'
 import type { Protocol, Session, Transport } from '../session/protocol.ts'
@@ -58,23 +58,38 @@ const protocol: Protocol = {
 let opened: (() => void) | null = null
 let listener: Listener
 
-async function listen(connectionsMax = 10): Promise<Listener> {
+async function listen(connectionsMax = 10, clock: Clock = systemClock): Promise<Listener> {
   listener = await openListener({
     protocol,
     host: '127.0.0.1',
     port: 0,
     connectionsMax,
-    clock: systemClock,
+    clock,
     log: silentLog,
   })
   return listener
 }
 
-async function join(): Promise<{ client: Socket; session: RecordingSession }> {
+/** A clock whose timers are fired by hand. */
+function stoppedClock(): Clock & { fire: () => void } {
+  const timers = new Set<() => void>()
+  return {
+    ...systemClock,
+    after(_delayMs, fire) {
+      timers.add(fire)
+      return { cancel: () => void timers.delete(fire) }
+    },
+    fire() {
+      for (const timer of timers) timer()
+    },
+  }
+}
+
+async function join(allowHalfOpen = false): Promise<{ client: Socket; session: RecordingSession }> {
   const accepted = new Promise<void>((resolve) => {
     opened = resolve
   })
-  const client = connect(listener.port, '127.0.0.1')
+  const client = connect({ port: listener.port, host: '127.0.0.1', allowHalfOpen })
   await once(client, 'connect')
   await accepted
   return { client, session: sessions.at(-1)! }
@@ -190,12 +205,36 @@ test('where Node keeps its handles elsewhere, a socket is read in the ordinary w
   // oxlint-disable-next-line no-underscore-dangle -- The name is Node's.
   Object.assign((accepted as unknown as { _handle: object })._handle, { useUserBuffer: undefined })
   const received = new Promise<string>((resolve) => {
-    expect(readShared(accepted, (chunk) => resolve(Buffer.from(chunk).toString()))).toBe(accepted)
+    readShared(accepted, (chunk) => resolve(Buffer.from(chunk).toString()))
   })
   client.write('hello')
   expect(await received).toBe('hello')
   client.destroy()
   server.close()
+})
+
+test('a session that ends while it has reading paused sees its peer close', async () => {
+  await listen(10, stoppedClock())
+  const { client, session } = await join()
+  session.transport.pauseReading()
+  session.transport.end()
+  session.transport.pauseReading()
+  // The client closes its side when it reads our end. Nothing cuts the connection: no timer fires.
+  client.resume()
+  await session.until(() => session.events.includes('disconnected'))
+})
+
+test('a peer that does not close after our goodbye is cut', async () => {
+  const clock = stoppedClock()
+  await listen(10, clock)
+  const { client, session } = await join(true)
+  session.transport.end()
+  client.resume()
+  await once(client, 'end')
+  expect(session.events).toEqual([])
+  clock.fire()
+  await session.until(() => session.events.includes('disconnected'))
+  client.destroy()
 })
 
 test('a connection that is paused receives nothing until it is resumed', async () => {
