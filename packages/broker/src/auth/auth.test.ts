@@ -157,6 +157,13 @@ test('a wrong password that is repeated costs a hash a minute', async () => {
   expect(passwords.checks).toBe(2)
 })
 
+test('a password that was checked before is answered without a promise', async () => {
+  const { verify } = authenticator(fakePasswords())
+  await Promise.all([verify('ann', 'secret', remote), verify('ann', 'wrong', remote)])
+  expect(verify('ann', 'secret', remote)).toBe(true)
+  expect(verify('ann', 'wrong', remote)).toBe(false)
+})
+
 test('a changed password counts at once', async () => {
   const users = new Map([['ann', 'old']])
   const { verify } = authenticator(fakePasswords(), { users })

@@ -35,13 +35,13 @@ export function openAuthenticator({
   const verdicts = new VerdictCache(clock, random)
   const guesses = new GuessLimiter(clock, log)
   return {
-    async verify(name, password, peer) {
+    verify(name, password, peer) {
       const stored = users.user(name)?.passwordHash
       const check = (): Promise<boolean | null> => passwords.matches(password, stored)
-      const right = await verdicts.decide(name, password, stored, () => guesses.run(peer.address, check))
+      const answer = verdicts.decide(name, password, stored, () => guesses.run(peer.address, check))
       // The peer of the socket decides, never the listener it came to or an address that somebody claims.
       const welcome = name !== GUEST || peer.loopback || remoteGuestAllowed
-      return right === true && welcome
+      return answer instanceof Promise ? answer.then((right) => right === true && welcome) : answer === true && welcome
     },
   }
 }

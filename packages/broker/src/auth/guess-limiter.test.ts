@@ -78,7 +78,7 @@ test('of many slowed logins some wait and the others are turned away unchecked',
   await becomeSuspect()
   const answers = Array.from({ length: 20 }, () => limiter.run(GUESSER, wrong))
   // One is being checked and two wait.
-  expect(new Set(await Promise.all(answers.slice(3)))).toEqual(new Set([null]))
+  expect(new Set(answers.slice(3))).toEqual(new Set([null]))
   expect(checks).toBe(7)
 })
 
@@ -114,7 +114,7 @@ test('more logins at once than can be served in time are turned away, the last o
   const slow = (): Promise<boolean> => new Promise((resolve) => (finish = resolve))
   const first = limiter.run(OTHER, slow)
   const answers = Array.from({ length: 129 }, (_, index) => limiter.run(`10.1.0.${index}`, right))
-  expect(await answers.at(-1)).toBeNull()
+  expect(answers.at(-1)).toBeNull()
   finish(true)
   expect(await first).toBe(true)
   expect(new Set(await Promise.all(answers.slice(0, -1)))).toEqual(new Set([true]))

@@ -53,13 +53,20 @@ export class GuessLimiter {
     this.#log = log
   }
 
-  /** The answer of `check` when it is the login's turn; null, unchecked, when too many wait before it. */
-  run(address: string, check: () => Promise<boolean | null>): Promise<boolean | null> {
+  /** The answer of `check` when it is the login's turn; null, unchecked and at once, when too many wait before it. */
+  run(address: string, check: () => Promise<boolean | null>): Promise<boolean | null> | null {
+    this.#next()
+    if (!this.#hasRoomFor(address)) return null
     return new Promise((settle, fail) => {
       this.#waiting.push({ address, check, settle, fail })
       this.#next()
-      this.#turnAway()
     })
+  }
+
+  #hasRoomFor(address: string): boolean {
+    if (this.#waiting.length >= WAITING_MAX) return false
+    if (!this.#isSuspect(address)) return true
+    return this.#waiting.filter((login) => this.#isSuspect(login.address)).length < SLOWED_MAX
   }
 
   #next(): void {
@@ -90,12 +97,11 @@ export class GuessLimiter {
     this.#next()
   }
 
-  /** Those at the end of the line that are one too many. */
+  /** Those at the end of the line that are too many, now that one more address is slowed. */
   #turnAway(): void {
-    let waiting = 0
     let slowed = 0
     this.#waiting = this.#waiting.filter((login) => {
-      const stays = ++waiting <= WAITING_MAX && (!this.#isSuspect(login.address) || ++slowed <= SLOWED_MAX)
+      const stays = !this.#isSuspect(login.address) || ++slowed <= SLOWED_MAX
       if (!stays) login.settle(null)
       return stays
     })

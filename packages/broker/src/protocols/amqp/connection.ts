@@ -140,7 +140,6 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
 
   disconnected(): void {
     this.#end(true)
-    this.#closeTimer?.cancel()
   }
 
   drain(reason: string): void {
@@ -340,7 +339,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
       classId: methodId >>> 16,
       methodId: methodId & 0xffff,
     })
-    this.#endIn(this.context.options.limits.closeMs)
+    this.#closeTimer = this.context.world.clock.after(this.context.options.limits.closeMs, () => this.abandon())
   }
 
   finish(): void {
@@ -348,8 +347,6 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     this.output.flush()
     this.transport.end()
     this.#end(false)
-    // The peer may never close its side.
-    this.#endIn(this.context.options.limits.closeMs)
   }
 
   abandon(): void {
@@ -427,16 +424,12 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     this.#phase = 'over'
     this.#negotiation.stop()
     this.#heartbeat?.stop()
+    this.#closeTimer?.cancel()
     this.#intake.stop()
     this.output.close()
     this.#gate.forget()
     this.#release(abrupt)
     this.context.world.registry.remove(this.id)
-  }
-
-  #endIn(ms: number): void {
-    this.#closeTimer?.cancel()
-    this.#closeTimer = this.context.world.clock.after(ms, () => this.abandon())
   }
 }
 

@@ -6,6 +6,7 @@ import { OutputPool } from '../../session/output.ts'
 import type { World } from '../../session/protocol.ts'
 import { Addresses } from './addresses.ts'
 import { DirectReplies } from './direct-reply.ts'
+import { greeting } from './greeting.ts'
 import type { AmqpOptions } from './options.ts'
 
 /** Somebody whose publishing waits for the end of an alarm. */
@@ -17,6 +18,8 @@ export interface Blocked {
 export class AmqpContext {
   readonly world: World
   readonly options: AmqpOptions
+  /** What every connection is sent first. */
+  readonly greeting: Uint8Array
   readonly output: OutputPool<OutputBuffer>
   readonly input = new InputPool()
   readonly replies: DirectReplies
@@ -28,6 +31,7 @@ export class AmqpContext {
   constructor(world: World, options: AmqpOptions) {
     this.world = world
     this.options = options
+    this.greeting = greeting(options)
     this.output = new OutputPool(world.clock, (capacity) => new OutputBuffer(capacity))
     this.replies = new DirectReplies(world.random)
     world.engine.flow.onChange(() => {

@@ -3,9 +3,9 @@ import type { Timer } from '@stathmos/std'
 import { FRAME_MIN_SIZE, PROTOCOL_HEADER, REPLY, type Method, type Table } from '@stathmos/wire/amqp'
 
 import type { ConnectionScope } from './connection-scope.ts'
-import { MECHANISMS, readCredentials } from './credentials.ts'
+import { readCredentials } from './credentials.ts'
 import { Refusal, replyText } from './errors.ts'
-import { type ClientCapabilities, clientCapabilities, serverProperties } from './server-properties.ts'
+import { type ClientCapabilities, clientCapabilities } from './server-properties.ts'
 
 /** A connection that is being negotiated. */
 export interface Negotiated extends ConnectionScope {
@@ -60,14 +60,7 @@ export class Negotiation {
       return
     }
     this.#awaited = 'connection.start-ok'
-    connection.send(0, {
-      name: 'connection.start',
-      versionMajor: 0,
-      versionMinor: 9,
-      serverProperties: serverProperties(connection.context.options),
-      mechanisms: MECHANISMS,
-      locales: 'en_US',
-    })
+    connection.writeRaw(connection.context.greeting)
   }
 
   method(method: Method): void {
@@ -86,13 +79,15 @@ export class Negotiation {
     const credentials = readCredentials(mechanism, method.response)
     if (credentials === null) return this.#refuseLogin(mechanism)
     const { user, password } = credentials
-    const done = connection.hold()
     this.#awaited = 'nothing'
-    connection.context.world.authenticator.verify(user, password, connection.transport.peer).then(
+    const verified = (right: boolean): void => (right ? this.#tune(user) : this.#refuseLogin(mechanism))
+    const answer = connection.context.world.authenticator.verify(user, password, connection.transport.peer)
+    if (typeof answer === 'boolean') return verified(answer)
+    const done = connection.hold()
+    answer.then(
       (right) => {
         if (connection.over) return
-        if (right) this.#tune(user)
-        else this.#refuseLogin(mechanism)
+        verified(right)
         done()
       },
       () => {

@@ -241,7 +241,7 @@ interface Setting {
   client(): Client
 }
 
-async function setting({ mayLogIn = true, watchMs = 1000, limits = {} } = {}): Promise<Setting> {
+async function setting({ mayLogIn = true, known = false, watchMs = 1000, limits = {} } = {}): Promise<Setting> {
   const clock = new TestClock()
   const random = seededRandom(7)
   const opening = openEngine({
@@ -263,7 +263,12 @@ async function setting({ mayLogIn = true, watchMs = 1000, limits = {} } = {}): P
     engine: opened,
     clock,
     random,
-    authenticator: { verify: async (user, password) => mayLogIn && user === 'guest' && password === 'guest' },
+    authenticator: {
+      verify(user, password) {
+        const right = mayLogIn && user === 'guest' && password === 'guest'
+        return known ? right : Promise.resolve(right)
+      },
+    },
     registry: new SessionRegistry(),
     limits: SESSION_LIMITS,
   }
@@ -301,23 +306,35 @@ test('before authentication a frame has at most 4096 octets [RabbitMQ initial fr
   expect(client.wire.ended).toBe(true)
 })
 
-test('a wrong password is told to clients that understand it, and is silence to others [authentication_failure_close]', async () => {
-  const { client } = await setting({ mayLogIn: false })
-  const modern = client()
-  modern.wire.receive(PROTOCOL_HEADER as Uint8Array)
-  modern.startOk(['authentication_failure_close'])
-  expect(await modern.next('connection.close')).toMatchObject({
-    replyCode: 403,
-    replyText:
-      'ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.',
-  })
-  const old = client()
-  old.wire.receive(PROTOCOL_HEADER as Uint8Array)
-  await old.next('connection.start')
-  old.startOk()
-  expect(await old.methods()).toEqual([])
-  expect(old.wire.ended).toBe(true)
+test('a login that came before and is right goes on', async () => {
+  const { client } = await setting({ known: true })
+  const { wire } = await client().open()
+  expect(wire.open).toBe(true)
 })
+
+test.each([
+  ['when it was checked', false],
+  ['when it is known', true],
+])(
+  'a wrong password is told to clients that understand it, and is silence to others, %s [authentication_failure_close]',
+  async (_, known) => {
+    const { client } = await setting({ mayLogIn: false, known })
+    const modern = client()
+    modern.wire.receive(PROTOCOL_HEADER as Uint8Array)
+    modern.startOk(['authentication_failure_close'])
+    expect(await modern.next('connection.close')).toMatchObject({
+      replyCode: 403,
+      replyText:
+        'ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.',
+    })
+    const old = client()
+    old.wire.receive(PROTOCOL_HEADER as Uint8Array)
+    await old.next('connection.start')
+    old.startOk()
+    expect(await old.methods()).toEqual([])
+    expect(old.wire.ended).toBe(true)
+  },
+)
 
 test('heartbeats go out when nothing else does, and two silent intervals end the connection [AMQP §4.2.7]', async () => {
   const { client, clock } = await setting()
