@@ -2,6 +2,9 @@
 //
 //   node shop.mjs --store postgres|sqlite --database URL-OR-FILE --amqp URL --role seller|clerk --name seller-1
 //
+// With `--sabotage accept-first` it breaks its promise on purpose, which the checker has to find: deliveries are accepted
+// before what came of them is committed.
+//
 // It says "ready" when it is at work, and runs until it is killed; SIGTERM stops it in order.
 import { parseArgs } from 'node:util'
 import { command, event, service } from '@stathmos/sdk'
@@ -14,6 +17,7 @@ const CUSTOMERS = 8
 const SELLING_AT_ONCE = 4
 /** A seller waits this long between orders, so that a run of hundreds of kills can be drained in reasonable time. */
 const PAUSE_MS = 4
+const UNHANDLED_MS = 50
 
 const { values } = parseArgs({
   options: {
@@ -22,6 +26,7 @@ const { values } = parseArgs({
     amqp: { type: 'string' },
     role: { type: 'string' },
     name: { type: 'string' },
+    sabotage: { type: 'string' },
   },
 })
 
@@ -30,7 +35,9 @@ export const OrderPlaced = event('order.placed', anyObject).key((order) => order
 export const SendInvoice = command('invoice.send', anyObject).key((order) => order.customer)
 
 const database = await openDatabase(values.store, values.database)
-const app = service('shop', { store: database.store, transport: amqp(values.amqp) })
+const transport = amqp(values.amqp)
+if (values.sabotage === 'accept-first') acceptFirst(transport)
+const app = service('shop', { store: database.store, transport })
 
 app.on(OrderPlaced, { name: 'book' }, async (order, { tx, send }) => {
   await database.record(tx, 'booked', order)
@@ -70,6 +77,17 @@ async function sell() {
     }
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
   }
+}
+
+function acceptFirst(carrier) {
+  const subscribe = carrier.subscribe.bind(carrier)
+  carrier.subscribe = (consumer, prefetch, receive) =>
+    subscribe(consumer, prefetch, (delivery) => {
+      delivery.accept()
+      const { message, raw, redelivered } = delivery
+      // Long enough that every kill hits some that are accepted and not handled.
+      setTimeout(() => receive({ message, raw, redelivered, accept() {}, release() {} }), UNHANDLED_MS)
+    })
 }
 
 class ThoughtBetter extends Error {}

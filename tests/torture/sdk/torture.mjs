@@ -1,7 +1,7 @@
 // Kills the processes of a service that uses the SDK, again and again, and asks afterwards whether every order that was
 // taken was booked once, invoiced once, in its customer's order, and no other.
 //
-//   node tests/torture/sdk/torture.mjs --cycles 200 --store postgres|sqlite [--seed 7] [--keep]
+//   node tests/torture/sdk/torture.mjs --cycles 200 --store postgres|sqlite [--seed 7] [--keep] [--sabotage accept-first]
 //
 // Two sellers and one clerk share a database and a broker; all of them relay and handle. In every cycle one of the three
 // is killed without warning, or now and then the broker. At the end all orders are drained and the tables are judged.
@@ -31,7 +31,18 @@ const BROKER_SHARE = 0.1
 /** Nothing may take longer on the slowest machine: leases of dead processes run out within it, many times. */
 const DRAIN_PATIENCE_MS = 300_000
 
-export async function torture({ cycles, store, seed, keep = false, log = () => {} }) {
+/**
+ * @param {{ cycles: number, store: 'postgres' | 'sqlite', seed: number, keep?: boolean, sabotage?: string, patienceMs?: number, log?: (line: string) => void }} options
+ */
+export async function torture({
+  cycles,
+  store,
+  seed,
+  keep = false,
+  sabotage,
+  patienceMs = DRAIN_PATIENCE_MS,
+  log = () => {},
+}) {
   const random = randomOf(seed)
   const dir = mkdtempSync(join(tmpdir(), 'stathmos-sdk-torture-'))
   const server = store === 'postgres' ? await startPostgres() : null
@@ -43,7 +54,11 @@ export async function torture({ cycles, store, seed, keep = false, log = () => {
 
   const begin = async ([role, name]) => {
     const args = ['--store', store, '--database', place, '--amqp', `amqp://127.0.0.1:${broker.port}`]
-    const child = fork(SHOP, [...args, '--role', role, '--name', name], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+    if (sabotage !== undefined) args.push('--sabotage', sabotage)
+    const child = fork(SHOP, [...args, '--role', role, '--name', name], {
+      stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+      execArgv: [],
+    })
     running.set(name, child)
     child.once('exit', (code, signal) => {
       if (signal === 'SIGKILL' || code === 0) return
@@ -84,7 +99,7 @@ export async function torture({ cycles, store, seed, keep = false, log = () => {
         'SELECT 2 * (SELECT count(*) FROM orders) - (SELECT count(*) FROM booked) - (SELECT count(*) FROM invoiced) AS open',
       )
       return Number(open) <= 0
-    })
+    }, patienceMs)
     running.get('clerk-1').kill('SIGTERM')
     await once(running.get('clerk-1'), 'exit')
     return { cycles, store, seed, drained, unexpected, ...(await check(database)) }
@@ -97,8 +112,8 @@ export async function torture({ cycles, store, seed, keep = false, log = () => {
   }
 }
 
-async function until(condition) {
-  const deadline = performance.now() + DRAIN_PATIENCE_MS
+async function until(condition, patienceMs) {
+  const deadline = performance.now() + patienceMs
   while (performance.now() < deadline) {
     if (await condition()) return true
     await sleep(100)
@@ -113,6 +128,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       store: { type: 'string', default: 'sqlite' },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
       keep: { type: 'boolean', default: false },
+      sabotage: { type: 'string' },
     },
   })
   const result = await torture({
@@ -120,6 +136,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     store: values.store,
     seed: Number(values.seed),
     keep: values.keep,
+    sabotage: values.sabotage,
     log: (line) => console.error(line),
   })
   console.log(
