@@ -88,17 +88,36 @@ export class Runtime<Tx> {
    * ask and send, and the way out last.
    *
    * @param graceMs after this time the signals of handlers that still run are aborted
+   * @param patienceMs after this time more, those that do not heed them are left behind: they hold nothing up, and what
+   * they handle is delivered again when their transactions have ended, or the process has
    */
-  async stop(graceMs?: number): Promise<void> {
+  async stop(graceMs = Infinity, patienceMs = Infinity): Promise<void> {
     await Promise.all([this.#schedules?.stop(), this.#cleanUp.stop()])
-    await Promise.all([
-      ...this.#consumers.map((consumer) => consumer.stop(graceMs)),
-      ...this.#answerers.map((answerer) => answerer.stop()),
-    ])
-    await this.asker.stop()
+    await this.#within(graceMs + patienceMs, this.#stopHandlers(graceMs))
     await this.outbox.stop()
     if (this.#opened) await this.surroundings.transport.close()
     this.#opened = false
+  }
+
+  async #stopHandlers(graceMs: number): Promise<void> {
+    await Promise.all([
+      ...this.#consumers.map((consumer) => consumer.stop(graceMs)),
+      ...this.#answerers.map((answerer) => answerer.stop(graceMs)),
+    ])
+    await this.asker.stop()
+  }
+
+  /** As `work`, but no longer than `ms`. */
+  async #within(ms: number, work: Promise<void>): Promise<void> {
+    if (ms === Infinity) return work
+    const { clock, log } = this.surroundings
+    let over = (): void => {}
+    const timer = clock.after(ms, () => {
+      log.error({ afterMs: ms }, 'handlers did not end when the service stopped, and are left behind')
+      over()
+    })
+    await Promise.race([work, new Promise<void>((resolve) => (over = resolve))])
+    timer.cancel()
   }
 
   /** Sends all that is due without starting anything, for programs that end after each piece of work. */

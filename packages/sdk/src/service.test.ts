@@ -5,8 +5,10 @@ import { event } from './contract/event.ts'
 import { request } from './contract/request.ts'
 import { service } from './service.ts'
 import { memoryStore } from './store/memory/memory-store.ts'
+import { manualClock } from './testing/manual-clock.ts'
 import { systemClock } from './time/clock.ts'
 import { memoryEngine } from './transport/memory/memory-engine.ts'
+import type { Transport } from './transport/port.ts'
 
 const Placed = event('order.placed', z.object({ id: z.string(), amount: z.number() })).key(({ id }) => id)
 const Invoice = command('invoice.send', z.object({ id: z.string() })).key(({ id }) => id)
@@ -207,4 +209,48 @@ test('stopping twice waits twice for the handlers that run', async () => {
   expect(stopped).toEqual([])
   finish()
   await Promise.all(stops)
+})
+
+test('handlers that never end are left behind at the stop, and what they do takes effect once all the same', async () => {
+  const clock = manualClock()
+  const store = memoryStore({ clock })
+  const shared = engine()
+  const wake: (() => void)[] = []
+  const signals: AbortSignal[] = []
+  const shop = (transport: Transport) =>
+    service('shop', { store, transport, clock })
+      .on(Placed, { name: 'book' }, async ({ id }, { tx, signal }) => {
+        signals.push(signal)
+        await new Promise<void>((resolve) => wake.push(resolve))
+        await tx.table<number>('booked').set(id, ((await tx.table<number>('booked').get(id)) ?? 0) + 1)
+      })
+      .answer(Price, (_, { signal }) => {
+        signals.push(signal)
+        return new Promise(() => {})
+      })
+  const deaf = shop(shared.transport())
+  await deaf.migrate()
+  await deaf.start()
+  await deaf.createMessage(Placed, { id: 'o1', amount: 1 })
+  const asking = deaf.ask(Price, { item: 'pen' })
+  await clock.settle()
+  let stopped = false
+  const stopping = deaf.stop().then(() => (stopped = true))
+  await clock.advance('24s')
+  expect([signals.map(({ aborted }) => aborted), stopped]).toEqual([[true, true], false])
+  await clock.advance('1s')
+  await stopping
+  await clock.advance('5s')
+  expect(await asking).toMatchObject({ ok: false, error: 'timeout' })
+
+  // Another process gets the message again, and waits for the outcome of the transaction that is still open.
+  const next = shop(shared.transport())
+  await next.start()
+  for (let turn = 0; turn < 10; turn++) {
+    await clock.advance('5s')
+    for (const resolve of wake.splice(0)) resolve()
+  }
+  expect(store.table<number>('booked').get('o1')).toBe(1)
+  expect(await next.register.count({ state: 'done' })).toBe(1)
+  await next.stop()
 })

@@ -93,8 +93,13 @@ export interface Description {
 }
 
 export interface StopOptions {
-  /** After this time the signals of handlers that still run are aborted; they are waited for all the same. Default 20s. */
+  /** After this time the signals of handlers that still run are aborted. Default 20s. */
   readonly grace?: Duration
+  /**
+   * For how long handlers are waited for that do not heed their signals; then they are left behind, so that the process can
+   * end. Their messages are not lost: they come again. Default 5s.
+   */
+  readonly patience?: Duration
 }
 
 /** What of its surroundings a test may replace. */
@@ -102,7 +107,9 @@ export type Replaced<Tx> = Partial<
   Pick<Surroundings<Tx>, 'store' | 'transport' | 'clock' | 'random' | 'log' | 'telemetry'>
 >
 
+/** Together less than the half minute after which platforms kill. */
 const GRACE: Duration = '20s'
+const PATIENCE: Duration = '5s'
 
 /** Characters of a service's name: queues and consumers are named by it. */
 const NAME_PATTERN = /^[a-z][a-z0-9._-]{0,62}$/
@@ -347,16 +354,17 @@ export class Service<Tx> {
   }
 
   /** Takes nothing new, finishes what is under way, and disconnects. What is left is done after the next start. */
-  async stop({ grace = GRACE }: StopOptions = {}): Promise<void> {
-    this.#stopping ??= this.#stop(milliseconds(grace)).finally(() => (this.#stopping = null))
+  async stop({ grace = GRACE, patience = PATIENCE }: StopOptions = {}): Promise<void> {
+    const [graceMs, patienceMs] = [milliseconds(grace), milliseconds(patience)]
+    this.#stopping ??= this.#stop(graceMs, patienceMs).finally(() => (this.#stopping = null))
     await this.#stopping
   }
 
   /** What has only half begun is stopped when it has begun. */
-  async #stop(graceMs: number): Promise<void> {
+  async #stop(graceMs: number, patienceMs: number): Promise<void> {
     await this.#starting?.catch(() => {})
     if (this.#state !== 'started') return
-    await this.#runtime?.stop(graceMs)
+    await this.#runtime?.stop(graceMs, patienceMs)
     this.#state = 'stopped'
   }
 

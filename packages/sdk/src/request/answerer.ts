@@ -21,7 +21,7 @@ import { replyMessage } from './request-message.ts'
 /** What a handler of requests is handed besides the data. */
 export interface AnswerContext<Errors extends ErrorPayloads = ErrorPayloads> {
   readonly message: Message
-  /** Aborted when the asker's time is over: what is still done is done for nobody. */
+  /** Aborted when the asker's time is over, and what is still done is done for nobody; or when the service stops waiting. */
   readonly signal: AbortSignal
   readonly fail: Fail<Errors>
   /** Asks in the same conversation, and within the time that the asker has left. */
@@ -62,6 +62,7 @@ export class Answerer<C extends RequestContract = RequestContract> {
   readonly #once: boolean
   readonly #queued: Delivery[] = []
   readonly #running = new Set<Promise<void>>()
+  readonly #controllers = new Set<AbortController>()
   #subscription: Subscription | null = null
   #stopped = false
 
@@ -113,14 +114,26 @@ export class Answerer<C extends RequestContract = RequestContract> {
     })
   }
 
-  /** Takes nothing more, gives back what has not begun, and resolves when what runs is answered. */
-  async stop(): Promise<void> {
+  /**
+   * Takes nothing more, gives back what has not begun, and resolves when what runs is answered.
+   *
+   * @param graceMs after this time the handlers' signals are aborted; they are still waited for. Default: never
+   */
+  async stop(graceMs = Infinity): Promise<void> {
     this.#stopped = true
+    const ended = new SdkError('cancelled', 'the service is stopping and waits no longer', { retryable: true })
+    const grace =
+      graceMs === Infinity
+        ? null
+        : this.#surroundings.clock.after(graceMs, () => {
+            for (const controller of this.#controllers) controller.abort(ended)
+          })
     // Given back any earlier, they would be delivered here again.
     await this.#subscription?.close()
     this.#subscription = null
     for (const delivery of this.#queued.splice(0)) delivery.release()
     await Promise.all(this.#running)
+    grace?.cancel()
   }
 
   #fill(): void {
@@ -188,6 +201,7 @@ export class Answerer<C extends RequestContract = RequestContract> {
       return failed(`the request ${contract.name} cannot be read: ${String(cause)}`, cause)
     }
     const controller = new AbortController()
+    this.#controllers.add(controller)
     const timer =
       request.metadata.deadline === undefined
         ? null
@@ -208,6 +222,7 @@ export class Answerer<C extends RequestContract = RequestContract> {
       // What went wrong may be nobody else's business; the request's id is what the two logs share.
       return failed(`the answerer of ${contract.name} failed; its log says why, under request ${request.id}`, cause)
     } finally {
+      this.#controllers.delete(controller)
       timer?.cancel()
     }
   }
