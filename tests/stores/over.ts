@@ -104,6 +104,7 @@ export function storesOver<Tx>(
         address,
         root: opened.root,
         firstOfKeyMayConflict: name === 'MariaDB',
+        oneWriter: name === 'SQLite',
         run: (text) => opened.run(text),
         pass: async (ms) => void (await opened.run(`update ${prefix}moved set ms = ms + ${ms}`)),
         unmigrated: () => Promise.resolve(opened.store({ prefix: `${prefix}not_` })),

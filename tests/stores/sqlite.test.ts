@@ -26,6 +26,7 @@ async function subject<Db extends Connection>(open: OpenSqlite<Db>, two: boolean
   return {
     store,
     root: db,
+    oneWriter: true,
     pass: async (ms) => void db.exec(`update moved set ms = ms + ${ms}`),
     unmigrated() {
       const empty = open(join(directory, 'empty.db'))

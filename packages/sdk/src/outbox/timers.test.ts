@@ -118,3 +118,33 @@ test("a machine's wrong clock moves nothing: the store's is what counts", async 
   await world.clock.advance('1500ms')
   expect(time.now()).toBe(world.clock.now() + 3_600_000)
 })
+
+test('a key that a transaction holds has only its own timers wait, and nobody asks for them all the time', async () => {
+  const timer = (id: string, key: string, afterMs: number) => ({
+    draft: world.draft({ id, key }),
+    dueAt: world.clock.now() + afterMs,
+    cancelKey: null,
+  })
+  await world.store.transaction((tx) =>
+    world.store.timers.set(tx, [timer('held', 'k', 1000), timer('free', 'l', 2000), timer('late', 'l', 30_000)]),
+  )
+  let end = (): void => {}
+  const ended = new Promise<void>((resolve) => (end = resolve))
+  const holding = world.store.transaction(async (tx) => {
+    await world.store.outbox.add(tx, [world.draft({ id: 'first', key: 'k' })])
+    await ended
+  })
+  let looks = 0
+  const { fire } = world.store.timers
+  world.store.timers.fire = (limit) => {
+    looks++
+    return fire.call(world.store.timers, limit)
+  }
+  await world.clock.advance('60s')
+  expect(world.sent()).toEqual(['free', 'late'])
+  expect(looks).toBeLessThan(700)
+  end()
+  await holding
+  await world.clock.advance('1s')
+  expect(world.sent()).toEqual(['free', 'late', 'first', 'held'])
+})

@@ -5,6 +5,9 @@ import { Pump } from '../work/pump.ts'
 
 /** Timers that are fired in one transaction. */
 const FIRE_MAX = 500
+/** The longest pause while what is due cannot be fired, because an application's transaction holds it. */
+const HELD_MS_MAX = 100
+
 /** Moves messages whose time has come into the outbox. Any number of processes do it at once. */
 export class Timers<Tx> {
   readonly #surroundings: Surroundings<Tx>
@@ -14,6 +17,8 @@ export class Timers<Tx> {
   readonly #pump: Pump
   /** What the pump sleeps until, in the store's time. */
   #awakeAt = Number.POSITIVE_INFINITY
+  /** Turns in a row that found something due and could fire none of it. */
+  #heldTurns = 0
   /** The earliest timer that was announced and may not be committed yet. */
   #expectedAt = Number.POSITIVE_INFINITY
 
@@ -61,12 +66,19 @@ export class Timers<Tx> {
     this.#awakeAt = Number.NEGATIVE_INFINITY
     await this.#time.refresh()
     const dueAt = await store.timers.nextDue()
-    if (dueAt !== null && dueAt <= this.#time.now() && (await this.#fire()) > 0) return 0
-    // The store's clock may be a little behind what we think it is: then nothing was fired, and we look again.
+    const isDue = dueAt !== null && dueAt <= this.#time.now()
+    if (isDue && (await this.#fire()) > 0) {
+      this.#heldTurns = 0
+      return 0
+    }
+    // The store's clock may be a little behind what we think it is, or somebody is about to cancel what is due, or holds its
+    // key: then nothing was fired, and we look again.
+    this.#heldTurns = isDue ? this.#heldTurns + 1 : 0
     const now = this.#time.now()
     if (this.#expectedAt <= now) this.#expectedAt = Number.POSITIVE_INFINITY
-    const nextMs = Math.max(Math.min(dueAt ?? Number.POSITIVE_INFINITY, this.#expectedAt) - now, 1)
-    const sleepMs = Math.min(nextMs, this.#pollMs)
+    const heldMs = Math.min(2 ** (this.#heldTurns - 1), HELD_MS_MAX)
+    const dueMs = isDue ? heldMs : (dueAt ?? Number.POSITIVE_INFINITY) - now
+    const sleepMs = Math.min(Math.max(Math.min(dueMs, this.#expectedAt - now), 1), this.#pollMs)
     this.#awakeAt = now + sleepMs
     return sleepMs
   }

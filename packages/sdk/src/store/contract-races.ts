@@ -308,6 +308,30 @@ export const racePromises: readonly StorePromise[] = [
     },
   },
   {
+    name: 'a transaction that is left open holds the timers of its keys, and no others: known keys and new ones',
+    async run({ store, oneWriter }) {
+      if (oneWriter === true) return
+      await add(store, { key: 'known' }, { key: 'free' })
+      const timer = (key: string | null, dueAt: number) => ({ draft: draftOf({ key }), dueAt })
+      const held = [timer('known', 1000), timer('known', 1001), timer('new', 1002)]
+      const free = ['free', 'free', 'fresh', 'other', null].map((key, index) => timer(key, 2000 + index))
+      await setTimers(store, ...held, ...free)
+      const fired = await store.transaction(async (tx) => {
+        await store.outbox.add(tx, [draftOf({ key: 'known' }), draftOf({ key: 'new' })])
+        let count = 0
+        // Fewer at a time than are held in front of the others.
+        for (let round = 0; round < free.length; round++) count += await store.timers.fire(2)
+        return count
+      })
+      assert.equal(fired, free.length)
+      assert.equal(await store.timers.nextDue(), 1000)
+      assert.equal(await store.timers.fire(100), held.length)
+      const numbers = (await store.outbox.due(ALL, 100)).map(({ message }) => [message.key, message.keySeq])
+      const of = (key: string) => numbers.filter(([each]) => each === key).map(([, keySeq]) => keySeq)
+      assert.deepEqual([of('known'), of('new'), of('free'), of('fresh')], [[1, 2, 3, 4], [1, 2], [1, 2, 3], [1]])
+    },
+  },
+  {
     name: 'a schedule is moved on by one of several processes',
     async run({ store }) {
       const row = { name: 'report', definition: 'x', nextAt: 1000, lastAt: null }

@@ -14,6 +14,8 @@ export interface StoreSubject<Tx> {
    * the same key failed: InnoDB gives the place to all who wait for it at once, and then finds them waiting for each other.
    */
   readonly firstOfKeyMayConflict?: boolean
+  /** Whether everybody waits while a transaction is open that writes, as in SQLite. */
+  readonly oneWriter?: boolean
   /** A store whose tables were never made, where there are tables. Closed by who asks for it. */
   readonly unmigrated?: () => Promise<Store<Tx>>
   readonly close: () => Promise<void>

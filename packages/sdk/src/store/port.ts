@@ -163,7 +163,10 @@ export interface TimerStore<Tx> {
   set(tx: Tx, timers: readonly TimerDraft[]): Promise<void>
   /** Forgets the timer of that name. A timer that has fired is a message and stays one. @returns whether there was one */
   cancel(tx: Tx, cancelKey: string): Promise<boolean>
-  /** Moves what is due into the outbox, earliest first, in a transaction of its own. @returns how many */
+  /**
+   * Moves what is due into the outbox, earliest first, in a transaction of its own. What waits for another transaction, which
+   * is about to cancel it or holds its key, is left for later and stops no others. @returns how many
+   */
   fire(limit: number): Promise<number>
   /** When the earliest timer is due; null when there is none. */
   nextDue(): Promise<number | null>

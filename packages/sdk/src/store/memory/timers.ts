@@ -51,9 +51,7 @@ export class MemoryTimers implements TimerStore<MemoryTransaction> {
   }
 
   async fire(limit: number): Promise<number> {
-    const drafts = this.#due().map(({ draft }) => draft)
-    // The locks of the keys come first: who holds a timer and waits for a key could wait for one who cancels the timer.
-    return this.#database.change(draftLocks(drafts.slice(0, limit)), (tx) => this.#move(tx, drafts.slice(0, limit)))
+    return this.#database.change([], (tx) => this.#move(tx, limit))
   }
 
   async nextDue(): Promise<number | null> {
@@ -77,12 +75,13 @@ export class MemoryTimers implements TimerStore<MemoryTransaction> {
     return due.toSorted((a, b) => a.dueAt - b.dueAt || a.serial - b.serial)
   }
 
-  /** Moves those that are there yet and that nobody is about to cancel. */
-  #move(tx: OpenTransaction, drafts: readonly Draft[]): number {
-    const free = drafts.filter(({ id }) => {
-      const row = this.rows.get(tx, id)
-      return row !== undefined && row.dueAt <= this.#database.now() && timerLocks(row).every((name) => tx.tryLock(name))
-    })
+  /** Moves those that nobody is about to cancel and whose key nobody holds; it waits for nobody. */
+  #move(tx: OpenTransaction, limit: number): number {
+    const free: Draft[] = []
+    for (const row of this.#due()) {
+      if (free.length === limit) break
+      if ([...timerLocks(row), ...draftLocks([row.draft])].every((name) => tx.tryLock(name))) free.push(row.draft)
+    }
     for (const { id } of free) this.remove(tx, id)
     this.#outbox.insert(tx, free)
     return free.length

@@ -31,6 +31,11 @@ export interface Dialect {
   /** The same for rows that any other process may take instead: those that are locked are left out, where it can be said. */
   readonly forUpdateOfFree: string
   /**
+   * Statements by which a transaction waits only for a moment for each lock, and then ends with a conflict; `end` has to follow
+   * where the setting would outlive the transaction. Absent where nobody waits for another transaction.
+   */
+  readonly impatience?: { readonly begin: string; readonly end: string | null }
+  /**
    * Column of the inbox that is the due time of what can be claimed, and null for all else, where an index cannot be of
    * some rows only. Default: `due_at`.
    */

@@ -53,6 +53,11 @@ export const mysqlDialect: Dialect = {
   },
   forUpdate: ' for update',
   forUpdateOfFree: ' for update skip locked',
+  // Whole seconds are all there is, and the setting is the connection's.
+  impatience: {
+    begin: 'set @stathmos_wait = @@innodb_lock_wait_timeout, session innodb_lock_wait_timeout = 1',
+    end: 'set session innodb_lock_wait_timeout = @stathmos_wait',
+  },
   claimDue: CLAIM_DUE,
   returning: false,
   // Of all that `ignore` lets pass only the duplicate can happen: lengths and kinds of values were looked at before.

@@ -31,6 +31,7 @@ export const postgresDialect: Dialect = {
   rows: recordset,
   forUpdate: ' for update',
   forUpdateOfFree: ' for update skip locked',
+  impatience: { begin: "select set_config('lock_timeout', '250ms', true)", end: null },
   probe: 'select 1 as one',
   returning: true,
   insertNew: (into, columns, select, key) =>
