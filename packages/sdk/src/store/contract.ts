@@ -1,3 +1,4 @@
+import { backlogPromises } from './contract-backlog.ts'
 import { claimPromises } from './contract-claims.ts'
 import { effectPromises } from './contract-effects.ts'
 import { inboxPromises } from './contract-inbox.ts'
@@ -36,6 +37,7 @@ export function storeContract<Tx>({ open, concurrent }: StoreSuite<Tx>): readonl
     ...upkeepPromises,
     ...outboxPromises,
     ...relayPromises,
+    ...backlogPromises,
     ...timerPromises,
     ...inboxPromises,
     ...claimPromises,

@@ -130,9 +130,12 @@ export interface OutboxStore<Tx> {
   unlease(owner: string): Promise<void>
   /**
    * Pending messages that are due, of the given buckets, in the order of `seq`; none whose key is held back, and of one
-   * key only a run without a hole.
+   * key only a run without a hole. May return fewer than it could, and none while very many are held back.
+   *
+   * @param bytesMax of all bodies together, which are then what is in memory; a message that is larger comes alone. Default:
+   * no bound
    */
-  due(buckets: readonly number[], limit: number): Promise<readonly OutboxEntry[]>
+  due(buckets: readonly number[], limit: number, bytesMax?: number): Promise<readonly OutboxEntry[]>
   /**
    * Says that the engine has them. They are deleted, or kept as `sent` for the register when `keep` is set. Entries of a
    * bucket whose epoch has passed are left alone.

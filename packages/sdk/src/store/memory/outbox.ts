@@ -53,9 +53,11 @@ export class MemoryOutbox implements OutboxStore<MemoryTransaction> {
     this.#buckets.unlease(owner)
   }
 
-  async due(buckets: readonly number[], limit: number): Promise<readonly OutboxEntry[]> {
+  async due(buckets: readonly number[], limit: number, bytesMax = Infinity): Promise<readonly OutboxEntry[]> {
+    let bytes = 0
     return sendable(this.#of(buckets), this.#database.now())
       .slice(0, limit)
+      .filter(({ message }, index) => (bytes += message.body.byteLength) <= bytesMax || index === 0)
       .map(({ message, seq, bucket, attempts, errors }) => ({ message, seq, bucket, attempts, errors }))
   }
 

@@ -117,6 +117,17 @@ export class Database<Tx> {
     return this.dialect.among?.(column, numbers) ?? raw(`${column} in (${numbers.join(', ')})`)
   }
 
+  /** Whether a row of the outbox is pending and has one of these places. */
+  pending(seqs: readonly number[]): Fragment {
+    const { dialect, names } = this
+    return dialect.pending?.(names.outbox, seqs) ?? sql`state = 'pending' and ${this.among('seq', seqs)}`
+  }
+
+  /** `limit …` of what is read in the order of an index. */
+  firstOf(limit: number): Fragment {
+    return this.dialect.firstOf?.(limit) ?? sql`limit ${limit}`
+  }
+
   /** Deletes at most so many rows of a table, by a key, the first in an order. @returns how many */
   deleteSome(table: string, key: readonly string[], where: Fragment, order: string, limit: number): Promise<number> {
     const { dialect } = this

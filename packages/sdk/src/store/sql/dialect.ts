@@ -66,6 +66,10 @@ export interface Dialect {
   deleteSome(from: string, key: readonly string[], where: Fragment, order: string, limit: number): Fragment
   /** Whether a column of whole numbers is one of these; by default with all of them in the text. */
   among?(column: string, numbers: readonly number[]): Fragment
+  /** `limit …` that has the rows read in their order by an index that has it; by default in just that word. */
+  firstOf?(limit: number): Fragment
+  /** Whether a row of the outbox is pending and has one of these places; by default in just these words. */
+  pending?(outbox: string, seqs: readonly number[]): Fragment
   /** Whether a column matches a pattern in which `*` stands for any run of characters, with regard to case. */
   matches(column: Fragment, pattern: string): Fragment
   /** Statements that make a table with its indexes, harmless when it is there. */

@@ -77,7 +77,7 @@ export const mysqlDialect: Dialect = {
       const bare = type.replace('?', '') as ColumnType
       return `${column} ${TYPES[bare]}${type.endsWith('?') ? '' : ' not null'}`
     })
-    const claims = indexes.find((index) => index.where !== undefined && index.columns.at(-1) === 'due_at')
+    const claims = indexes.find((index) => index.where !== undefined && index.columns.includes('due_at'))
     if (claims !== undefined)
       columns.push(`${CLAIM_DUE} bigint generated always as (case when ${claims.where} then due_at end) virtual`)
     const keys = [
@@ -85,7 +85,8 @@ export const mysqlDialect: Dialect = {
       ...table.unique.map((key) => `unique key (${key.join(', ')})`),
       ...indexes.map((index) => {
         // The rows that matter are those whose time is not null, whatever their state is.
-        const parts = index === claims ? ['consumer', CLAIM_DUE, 'seq'] : index.columns
+        const fixed = index.fixed === undefined ? [] : [index.fixed]
+        const parts = index === claims ? ['consumer', CLAIM_DUE, 'seq'] : [...fixed, ...index.columns]
         return `key ${index.name} (${parts.join(', ')})`
       }),
     ]

@@ -1,8 +1,8 @@
-import { BUCKETS } from '../../message/bucket.ts'
+import { Backlog, type BacklogEntry, type Line } from './backlog.ts'
 import { Buckets } from './buckets.ts'
 import { OutboxInsertion } from './outbox-insertion.ts'
 import { join, raw, sql, type Fragment } from './fragment.ts'
-import { attemptsIn, MESSAGE_COLUMNS, messageIn, numberIn, numberOrNullIn, withAttempt } from './row.ts'
+import { attemptsIn, numberIn, numberOrNullIn, withAttempt } from './row.ts'
 import type { BucketLease, Draft, OutboxDepth, OutboxEntry, OutboxFailure, OutboxStore } from '../port.ts'
 import type { Database } from './database.ts'
 import type { Message } from '../../message/message.ts'
@@ -14,11 +14,14 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
   readonly #db: Database<Tx>
   readonly #insertion: OutboxInsertion<Tx>
   readonly #buckets: Buckets<Tx>
+  /** For whoever takes messages out of it. */
+  readonly backlog: Backlog<Tx>
 
   constructor(db: Database<Tx>, random: Random) {
     this.#db = db
     this.#insertion = new OutboxInsertion(db, random)
     this.#buckets = new Buckets(db)
+    this.backlog = new Backlog(db)
   }
 
   add(tx: Tx, drafts: readonly Draft[]): Promise<readonly Message[]> {
@@ -30,7 +33,8 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     return this.#insertion.add(session, drafts)
   }
 
-  lease(owner: string, leaseMs: number): Promise<readonly BucketLease[]> {
+  async lease(owner: string, leaseMs: number): Promise<readonly BucketLease[]> {
+    await this.backlog.mend()
     return this.#buckets.lease(owner, leaseMs)
   }
 
@@ -38,41 +42,29 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     return this.#buckets.unlease(owner)
   }
 
-  async due(buckets: readonly number[], limit: number): Promise<readonly OutboxEntry[]> {
-    if (buckets.length === 0) return []
-    const { outbox } = this.#db.names
-    const ours = buckets.length >= BUCKETS ? raw('1 = 1') : sql`o.bucket in ${numberList(buckets)}`
-    // Not `… is null` alone: PostgreSQL takes that for rare, so for rare that the limit seems out of reach, and then reads
-    // and sorts all that is pending for every batch, instead of ending at the limit.
-    const rows = await this.#db.run(
-      null,
-      sql`select seq, bucket, attempts, errors, ${raw(MESSAGE_COLUMNS.join(', '))} from ${raw(outbox)} o
-        where o.state = 'pending' and o.due_at <= ${this.#db.now} and ${ours}
-        and case when (select 1 from ${raw(outbox)} h where h.holds = 1 and h.type = o.type and h.msg_key = o.msg_key
-          and h.seq < o.seq and (h.state = 'parked' or h.due_at > ${this.#db.now}) limit 1) is null
-          then 1 = 1 else 1 = 0 end
-        order by o.seq limit ${limit}`,
-    )
-    return rows.map((row) => ({
-      message: messageIn(row),
-      seq: numberIn(row, 'seq'),
-      bucket: numberIn(row, 'bucket'),
-      attempts: numberIn(row, 'attempts'),
-      errors: attemptsIn(row),
-    }))
+  async due(
+    buckets: readonly number[],
+    limit: number,
+    bytesMax = Number.MAX_SAFE_INTEGER,
+  ): Promise<readonly OutboxEntry[]> {
+    return buckets.length === 0 ? [] : this.backlog.due(buckets, limit, bytesMax)
   }
 
   async sent(leases: readonly BucketLease[], entries: readonly OutboxEntry[], keep: boolean): Promise<number> {
     if (entries.length === 0) return 0
     const { outbox } = this.#db.names
-    const which = this.#db.among(
-      'seq',
-      entries.map(({ seq }) => seq),
-    )
-    const where = sql`state = 'pending' and ${which} and ${this.#fenced(leases)}`
-    return keep
-      ? this.#db.update(null, outbox, raw("state = 'sent', holds = 0"), where)
-      : this.#db.delete(null, outbox, where)
+    const where = sql`${this.#db.pending(entries.map(({ seq }) => seq))} and ${this.#fenced(leases)}`
+    const change = (session: SqlSession | null): Promise<number> =>
+      keep
+        ? this.#db.update(session, outbox, raw("state = 'sent', holds = 0"), where)
+        : this.#db.delete(session, outbox, where)
+    const led = linesLedBy(entries)
+    if (led.length === 0) return change(null)
+    return this.#db.together(async (session) => {
+      const count = await change(session)
+      for (const line of led) await this.backlog.release(session, line)
+      return count
+    })
   }
 
   async failed(leases: readonly BucketLease[], failures: readonly OutboxFailure[]): Promise<void> {
@@ -87,7 +79,7 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     const [row] = await this.#db.run(
       null,
       sql`select min(due_at) as due_at from ${raw(this.#db.names.outbox)}
-        where state = 'pending' and holds = 1 and bucket in ${numberList(buckets)} and due_at > ${this.#db.now}`,
+        where state = 'pending' and bucket in ${numberList(buckets)} and due_at > ${this.#db.now}`,
     )
     return numberOrNullIn(row!, 'due_at')
   }
@@ -96,11 +88,11 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     const outbox = raw(this.#db.names.outbox)
     const [row] = await this.#db.run(
       null,
-      sql`select (select count(*) from ${outbox} where state = 'pending') as pending,
+      sql`select (select count(*) from ${outbox} where state in ('pending', 'waiting')) as pending,
         (select count(*) from ${outbox} where state = 'parked') as parked,
         (select count(*) from (select distinct type, msg_key from ${outbox} where state = 'parked' and holds = 1) k)
           as parked_keys,
-        (select min(created_at) from ${outbox} where state = 'pending') as oldest_at`,
+        (select min(created_at) from ${outbox} where state in ('pending', 'waiting')) as oldest_at`,
     )
     return {
       pending: numberIn(row!, 'pending'),
@@ -114,13 +106,16 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     const { outbox } = this.#db.names
     const { entry, attempt, next } = failure
     const where = sql`seq = ${entry.seq} and id = ${entry.message.id} and state = 'pending' and ${this.#fenced(leases)}`
+    const lock = raw(this.#db.dialect.forUpdate)
+    const [row] = await this.#db.run(session, sql`select errors, holds from ${raw(outbox)} where ${where}${lock}`)
+    if (row === undefined) return
+    const { type, key } = entry.message
+    const led = key !== null && numberIn(row, 'holds') === 1 ? { type, key } : null
     if (next === 'drop') {
-      await this.#db.run(session, sql`delete from ${raw(outbox)} where ${where}`)
+      await this.#db.run(session, sql`delete from ${raw(outbox)} where seq = ${entry.seq} and id = ${entry.message.id}`)
+      if (led !== null) await this.backlog.release(session, led)
       return
     }
-    const lock = raw(this.#db.dialect.forUpdate)
-    const [row] = await this.#db.run(session, sql`select errors from ${raw(outbox)} where ${where}${lock}`)
-    if (row === undefined) return
     const retryAt = typeof next === 'object' ? next.retryAt : null
     const change: Fragment =
       retryAt === null
@@ -132,6 +127,7 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
       sql`update ${raw(outbox)} set ${change}, attempts = attempts + 1, fingerprint = ${attempt.fingerprint},
         errors = ${withAttempt(attemptsIn(row), attempt)} where seq = ${entry.seq} and id = ${entry.message.id}`,
     )
+    if (led !== null && next === 'park-message') await this.backlog.release(session, led)
   }
 
   /** Whether the bucket of a row of the outbox still has the epoch of the lease. */
@@ -149,4 +145,14 @@ function numberList(buckets: readonly number[]): Fragment {
     buckets.map((bucket) => raw(String(Math.trunc(bucket)))),
     ', ',
   )})`
+}
+
+/** The keys that entries lead, as far as it was known when they were read: nobody but their relay puts rows behind them. */
+function linesLedBy(entries: readonly OutboxEntry[]): readonly Line[] {
+  const lines = new Map<string, Line>()
+  for (const { message, leads } of entries as readonly Partial<BacklogEntry>[]) {
+    if (leads !== true || message === undefined || message.key === null) continue
+    lines.set(JSON.stringify([message.type, message.key]), { type: message.type, key: message.key })
+  }
+  return [...lines.values()]
 }

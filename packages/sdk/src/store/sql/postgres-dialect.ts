@@ -46,6 +46,15 @@ export const postgresDialect: Dialect = {
     sql`delete from ${raw(from)} where (${raw(key.join(', '))}) in
       (select ${raw(key.join(', '))} from ${raw(from)} where ${where} order by ${raw(order)} limit ${limit})`,
   among: (column, numbers) => sql`${raw(column)} = any(${`{${numbers.join(',')}}`}::bigint[])`,
+  // A limit that the planner does not know. Otherwise, when it believes that there are fewer rows than that, it reads and
+  // sorts all there are, for every batch of a backlog that has come since it was told how many there are.
+  firstOf: (limit) => sql`limit (select ${limit})`,
+  // Row by row, whatever the planner believes about how many are pending: it may believe in so few that it reads all of them
+  // to delete a batch. The second look at the state is for rows that somebody else has just changed; so hidden it leads
+  // the planner to no index.
+  pending: (outbox, seqs) =>
+    sql`ctid = any(array(select (select p.ctid from ${raw(outbox)} p where p.state = 'pending' and p.seq = n.seq)
+      from unnest(${`{${seqs.join(',')}}`}::bigint[]) as n(seq))) and case when state = 'pending' then true else false end`,
   matches: (column, pattern) => sql`${column} like ${likePattern(pattern)} escape '!'`,
   createTable(name, table, indexes) {
     const columns = Object.entries(table.columns).map(([column, type]) => {

@@ -30,7 +30,9 @@ export function conditionOf(shelf: Shelf, filter: RegisterFilter, dialect: Diale
     const asked: readonly RegisterState[] = typeof filter.state === 'string' ? [filter.state] : filter.state
     const states = shelf.states.filter((state) => asked.includes(state))
     if (states.length === 0) return null
-    if (shelf.states.length > 1) conditions.push(sql`state in ${list(states)}`)
+    // What waits behind a message that is held back is put aside in the outbox; it is still to be sent.
+    const aside = shelf.table === 'outbox' && states.includes('pending') ? ['waiting'] : []
+    if (shelf.states.length > 1) conditions.push(sql`state in ${list([...states, ...aside])}`)
   }
   if (filter.fingerprint !== undefined) {
     if (shelf.table === 'timer') return null

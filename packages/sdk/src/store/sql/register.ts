@@ -13,6 +13,7 @@ import {
   textOrNullIn,
 } from './row.ts'
 import { TABLES } from './schema.ts'
+import type { Backlog } from './backlog.ts'
 import type { Database } from './database.ts'
 import type { Message } from '../../message/message.ts'
 import type {
@@ -47,9 +48,11 @@ interface Place {
 /** What operators see of the outbox, the timers and the inbox, and what they change. */
 export class SqlRegister<Tx> implements RegisterStore {
   readonly #db: Database<Tx>
+  readonly #backlog: Backlog<Tx>
 
-  constructor(db: Database<Tx>) {
+  constructor(db: Database<Tx>, backlog: Backlog<Tx>) {
     this.#db = db
+    this.#backlog = backlog
   }
 
   async list(filter: RegisterFilter, limit: number, after: string | null): Promise<RegisterPage> {
@@ -90,12 +93,8 @@ export class SqlRegister<Tx> implements RegisterStore {
 
   async retry(keys: readonly RegisterKey[]): Promise<number> {
     const { names, now } = this.#db
-    const out = await this.#change(
-      names.outbox,
-      sql`state = 'pending', holds = 0, attempts = 0, due_at = ${now}`,
-      ['parked', 'cancelled'],
-      this.#out(keys),
-    )
+    const set = sql`state = 'pending', holds = 0, attempts = 0, due_at = ${now}`
+    const out = await this.#changeOut(set, ['parked', 'cancelled'], keys)
     const incoming = await this.#change(
       names.inbox,
       sql`state = 'waiting', holds = case when msg_key is null then 0 else 1 end, attempts = 0, due_at = ${now}`,
@@ -109,7 +108,7 @@ export class SqlRegister<Tx> implements RegisterStore {
     const { names } = this.#db
     const set = raw("state = 'cancelled', holds = 0")
     const ids = this.#out(keys)
-    const out = await this.#change(names.outbox, set, ['pending', 'parked'], ids)
+    const out = await this.#changeOut(set, ['pending', 'waiting', 'parked'], keys)
     const timers = ids === null ? 0 : await this.#db.delete(null, names.timer, ids)
     const states = ['waiting', 'retrying', 'uncertain', 'parked', 'expired'] as const
     return out + timers + (await this.#change(names.inbox, set, states, this.#in(keys)))
@@ -142,6 +141,8 @@ export class SqlRegister<Tx> implements RegisterStore {
           where ${consumer}id = ${key.id}`,
       )
       await this.#putAside(session, table, columns, old)
+      const oldKey = textOrNullIn(old, 'msg_key')
+      if (!incoming && oldKey !== null) await this.#backlog.release(session, { type: textIn(old, 'type'), key: oldKey })
     })
   }
 
@@ -155,8 +156,10 @@ export class SqlRegister<Tx> implements RegisterStore {
           : // Nothing is `not in (null)`.
             sql`${where}${contracts.except.length === 0 ? raw('') : sql` and type not in ${list(contracts.except)}`}`
     let deleted = 0
-    if (SHELVES[0]!.states.includes(state))
+    if (SHELVES[0]!.states.includes(state)) {
       deleted = await this.#db.deleteSome(names.outbox, ['id'], where, 'created_at', limit)
+      if (state === 'parked' && deleted > 0) await this.#backlog.mend()
+    }
     if (deleted < limit)
       deleted += await this.#db.deleteSome(names.inbox, ['consumer', 'id'], where, 'created_at', limit - deleted)
     return deleted
@@ -179,10 +182,22 @@ export class SqlRegister<Tx> implements RegisterStore {
     set: Fragment,
     states: readonly RegisterState[],
     which: Fragment | null,
+    session: SqlSession | null = null,
   ): Promise<number> {
     if (which === null) return 0
     const quoted = raw(states.map((state) => `'${state}'`).join(', '))
-    return this.#db.update(null, table, set, sql`state in (${quoted}) and ${which}`)
+    return this.#db.update(session, table, set, sql`state in (${quoted}) and ${which}`)
+  }
+
+  /** What these held back goes on. */
+  async #changeOut(set: Fragment, states: readonly RegisterState[], keys: readonly RegisterKey[]): Promise<number> {
+    const which = this.#out(keys)
+    if (which === null) return 0
+    return this.#db.together(async (session) => {
+      const count = await this.#change(this.#db.names.outbox, set, states, which, session)
+      if (count > 0) await this.#backlog.releaseKeysOf(session, which)
+      return count
+    })
   }
 
   #out(keys: readonly RegisterKey[]): Fragment | null {
@@ -206,7 +221,9 @@ function columnsOf({ table }: Shelf): string {
 }
 
 function entryIn({ table }: Shelf, row: SqlRow): RegisterEntry {
-  const state = table === 'timer' ? 'scheduled' : (textIn(row, 'state') as RegisterState)
+  const stored = table === 'timer' ? 'scheduled' : (textIn(row, 'state') as RegisterState)
+  // Put aside in the outbox, which is for the relay to know only.
+  const state = table === 'outbox' && stored === 'waiting' ? 'pending' : stored
   return {
     direction: table === 'inbox' ? 'in' : 'out',
     consumer: table === 'inbox' ? textIn(row, 'consumer') : '',

@@ -2,7 +2,8 @@
  * The tables, for every database.
  *
  * - `stream`: the last number of every type and key.
- * - `outbox`: messages to send, in the order of `seq`. `holds` is 1 while a message holds its key back.
+ * - `outbox`: messages to send, in the order of `seq`. `holds` is 1 while a message holds its key back, and of what is put
+ *   aside behind it, which is `waiting` (see backlog.ts).
  * - `bucket`, `owner`: which relay has which share of the outbox, until when.
  * - `timer`: messages to send later. `name` is unique: `c:` and the cancel key, or `m:` and the message's id.
  * - `inbox`: what consumers received. `holds` is 1 while a message is not done and later ones of its key wait; `due_at` of
@@ -54,8 +55,8 @@ export const TABLES = {
     primary: ['id'],
     unique: [],
     indexes: [
-      { columns: ['state', 'seq'], where: "state = 'pending'" },
-      { columns: ['holds', 'type', 'msg_key', 'seq'], where: 'holds = 1' },
+      { fixed: 'state', columns: ['seq'], where: "state = 'pending'" },
+      { fixed: 'holds', columns: ['type', 'msg_key', 'seq'], where: 'holds = 1' },
       { columns: ['created_at', 'seq'], where: "state <> 'pending'" },
     ],
     hot: true,
@@ -128,8 +129,8 @@ export const TABLES = {
     primary: ['consumer', 'id'],
     unique: [],
     indexes: [
-      { columns: ['consumer', 'state', 'due_at'], where: "state in ('waiting', 'retrying', 'running')" },
-      { columns: ['consumer', 'holds', 'type', 'msg_key', 'seq'], where: 'holds = 1' },
+      { columns: ['consumer', 'due_at', 'seq'], where: "state in ('waiting', 'retrying', 'running')" },
+      { fixed: 'holds', columns: ['consumer', 'type', 'msg_key', 'seq'], where: 'holds = 1' },
       { columns: ['created_at', 'seq'] },
     ],
   },
@@ -198,6 +199,11 @@ export interface Index {
   readonly columns: readonly string[]
   /** The rows that matter; where there are no partial indexes all rows are in it. */
   readonly where?: string
+  /**
+   * The column that is the same in all rows that matter. It comes first where all rows are in the index, and not at all
+   * where it is a partial one: PostgreSQL forgets what the index says of itself, and would search by the second column.
+   */
+  readonly fixed?: string
 }
 
 export interface Table {

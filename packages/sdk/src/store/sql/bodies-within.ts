@@ -1,0 +1,31 @@
+import { numberIn, textIn } from './row.ts'
+import type { SqlRow } from './driver.ts'
+
+/**
+ * The first of the rows whose bodies fit into so many bytes together, at least one, with the bodies that were too large to
+ * be read at first. A row that is gone meanwhile is left out.
+ *
+ * @param rows with `id`, `body_bytes`, and a `body` that is null where it was not read
+ * @param read the `id` and `body` of rows, by their ids
+ */
+export async function bodiesWithin(
+  rows: readonly SqlRow[],
+  bytesMax: number,
+  read: (ids: readonly string[]) => Promise<readonly SqlRow[]>,
+): Promise<readonly SqlRow[]> {
+  let bytes = 0
+  let count = 0
+  for (const row of rows) {
+    bytes += numberIn(row, 'body_bytes')
+    if (bytes > bytesMax && count > 0) break
+    count++
+  }
+  const fitting = count === rows.length ? rows : rows.slice(0, count)
+  const unread = fitting.filter((row) => row['body'] === null)
+  if (unread.length === 0) return fitting
+  const found = await read(unread.map((row) => textIn(row, 'id')))
+  const bodies = new Map(found.map((row) => [textIn(row, 'id'), row['body'] ?? null]))
+  return fitting
+    .map((row) => (row['body'] === null ? { ...row, body: bodies.get(textIn(row, 'id')) ?? null } : row))
+    .filter((row) => row['body'] !== null)
+}
