@@ -45,7 +45,7 @@ export class Runtime<Tx> {
     this.surroundings = surroundings
     this.#form = options.form
     this.outbox = new Outbox(surroundings, options.settings.outboxOptions(options.outbox))
-    this.asker = new Asker(surroundings, options.asks)
+    this.asker = new Asker(this.#timed, options.asks)
     this.submission = new Submission(surroundings, this.outbox, options.settings)
     this.register = new Register(
       surroundings,
@@ -134,6 +134,19 @@ export class Runtime<Tx> {
     for (const consumer of this.#consumers) consumer.wake()
   }
 
+  /** Deadlines of requests go by the store's clock: an asker and an answerer whose hosts disagree would never meet. */
+  get #timed(): Surroundings<Tx> {
+    const { clock } = this.surroundings
+    return {
+      ...this.surroundings,
+      clock: {
+        now: () => this.outbox.time.now(),
+        monotonic: () => clock.monotonic(),
+        after: (delayMs, fire) => clock.after(delayMs, fire),
+      },
+    }
+  }
+
   async #open(): Promise<void> {
     if (this.#opened) return
     const { service, transport, clock, random, log } = this.surroundings
@@ -142,7 +155,7 @@ export class Runtime<Tx> {
     const { handlers, answers } = this.#declarations
     this.#consumers = handlers.map((declaration) => new Consumer(this.surroundings, this.outbox, declaration))
     this.#answerers = answers.map(
-      ({ contract, options, handler }) => new Answerer(this.surroundings, this.asker, contract, options, handler),
+      ({ contract, options, handler }) => new Answerer(this.#timed, this.asker, contract, options, handler),
     )
     await transport.declare(this.#topology())
   }

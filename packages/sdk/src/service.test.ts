@@ -254,3 +254,27 @@ test('handlers that never end are left behind at the stop, and what they do take
   expect(await next.register.count({ state: 'done' })).toBe(1)
   await next.stop()
 })
+
+test("who asks and who answers agree on deadlines by their stores' clocks, whatever those of their machines say", async () => {
+  const shared = engine()
+  const off = (hours: number) => ({ ...systemClock, now: () => systemClock.now() + hours * 3_600_000 })
+  const start = async (name: string, hours: number, answers: boolean) => {
+    const store = memoryStore({ clock: systemClock })
+    const app = service(name, { store, transport: shared.transport(), clock: off(hours) })
+    const begun: number[] = []
+    if (answers)
+      app.answer(Price, (_, { message }) => {
+        begun.push(message.metadata.deadline! - systemClock.now())
+        return { cents: 1 }
+      })
+    await app.start()
+    return { app, begun }
+  }
+  const ahead = await start('prices', 1, true)
+  const behind = await start('desk', -1, false)
+  expect(await behind.app.ask(Price, { item: 'pen' }, { timeout: '30s' })).toMatchObject({ ok: true })
+  expect(ahead.begun[0]).toBeGreaterThan(0)
+  expect(ahead.begun[0]).toBeLessThanOrEqual(31_000)
+  await behind.app.stop()
+  await ahead.app.stop()
+})

@@ -4,6 +4,8 @@ import { silentLog } from '../log.ts'
 import { uuidV7 } from '../message/message-id.ts'
 import type { AnswerOf } from '../request/answer.ts'
 import { Asker, type AskOptions } from '../request/asker.ts'
+import { StoreTime } from '../outbox/store-time.ts'
+import type { Store } from '../store/port.ts'
 import { silentTelemetry } from '../telemetry/telemetry.ts'
 import type { Clock } from '../time/clock.ts'
 import { cloudEvents } from '../wire/cloud-events.ts'
@@ -17,11 +19,14 @@ const NAME = 'test'
 export class OutsideAsker {
   readonly #ground: Ground
   readonly #clock: Clock
+  readonly #store: Pick<Store<unknown>, 'now'>
   #opening: Promise<Asker> | null = null
 
-  constructor(ground: Ground, clock: Clock) {
+  /** @param store whose time the services that answer go by */
+  constructor(ground: Ground, clock: Clock, store: Pick<Store<unknown>, 'now'>) {
     this.#ground = ground
     this.#clock = clock
+    this.#store = store
   }
 
   async ask<C extends RequestContract>(contract: C, data: DataOf<C>, options?: AskOptions): Promise<AnswerOf<C>> {
@@ -38,7 +43,9 @@ export class OutsideAsker {
 
   async #open(): Promise<Asker> {
     const { engine, random, chronicle } = this.#ground
-    const clock = this.#clock
+    const time = new StoreTime(this.#store, this.#clock)
+    await time.refresh()
+    const clock = { ...this.#clock, now: () => time.now() }
     const transport = chronicle.transport(engine.transport())
     await transport.open({ service: NAME, form: chronicle.form ?? cloudEvents, clock, random, log: silentLog })
     return new Asker({

@@ -106,7 +106,7 @@ export class Testbed<Tx> implements Actor<Tx>, AsyncDisposable {
       handovers,
       patienceMs: interference?.patienceMs ?? null,
     })
-    this.#asker = new OutsideAsker(ground, clock)
+    this.#asker = new OutsideAsker(ground, clock, parties[0]?.store ?? { now: async () => clock.now() })
     this.clock = { ...clock, advance: (by) => this.#world.advance(by) }
   }
 
