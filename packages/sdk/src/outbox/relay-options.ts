@@ -6,6 +6,11 @@ import { milliseconds, type Duration } from '../time/duration.ts'
 export interface RelayOptions {
   /** Messages that are read, sent and marked at once. Default 500. */
   readonly batch?: number
+  /**
+   * Bytes of the bodies that are read, sent and marked at once; a message that is larger goes alone. With several batches
+   * under way the relay holds as many times that in memory. Default 16 MiB.
+   */
+  readonly batchBytes?: number
   /** Batches under way at once when there is more than one batch to send. Default 2. */
   readonly lanes?: number
   /** How long this process may do nothing before others take over its buckets. Default 15s. */
@@ -32,6 +37,7 @@ export interface RelayOptions {
 /** The same, checked, in ms. */
 export interface RelaySettings {
   readonly batch: number
+  readonly batchBytes: number
   readonly lanes: number
   readonly leaseMs: number
   readonly timeoutMs: number
@@ -47,6 +53,9 @@ export interface RelaySettings {
 /** Messages of one batch: statements and frames of a sane size. */
 const BATCH_MAX = 10_000
 const LANES_MAX = 16
+/** Large enough for 500 messages of 32 KiB, and small beside what a process has. */
+const BATCH_BYTES = 16 * 1024 * 1024
+const BATCH_BYTES_MAX = 1024 * 1024 * 1024
 
 /** Pauses of messages that nobody consumes yet, in ms: short in the minutes of a deployment, and no load in the hours after. */
 const PATIENCE_MS = 1_000
@@ -55,6 +64,7 @@ const PATIENCE_MS_MAX = 300_000
 /** @throws {SdkError} `invalid_declaration` */
 export function relaySettings(options: RelayOptions = {}): RelaySettings {
   const batch = whole('batch', options.batch ?? 500, BATCH_MAX)
+  const batchBytes = whole('batchBytes', options.batchBytes ?? BATCH_BYTES, BATCH_BYTES_MAX)
   const lanes = whole('lanes', options.lanes ?? 2, LANES_MAX)
   const leaseMs = milliseconds(options.lease ?? '15s')
   const timeoutMs = milliseconds(options.timeout ?? Math.min(4_000, Math.floor(leaseMs / 3.5)))
@@ -68,6 +78,7 @@ export function relaySettings(options: RelayOptions = {}): RelaySettings {
   if (!(pollMs > 0)) throw new SdkError('invalid_declaration', 'relay.poll is 0; give the longest pause, like 1s')
   return {
     batch,
+    batchBytes,
     lanes,
     leaseMs,
     timeoutMs,

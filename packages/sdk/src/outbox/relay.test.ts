@@ -41,6 +41,15 @@ describe('sending', () => {
     expect(await world.states()).toEqual({ m1: 'sent' })
   })
 
+  test('large messages go out in batches of so many bytes, and larger ones alone', async () => {
+    const body = (bytes: number) => ({ body: new Uint8Array(bytes) })
+    await world.commit(...[400, 400, 400, 900, 100, 100, 100].map((bytes, i) => ({ id: `m${i + 1}`, ...body(bytes) })))
+    await running({ batchBytes: 800 })
+    await world.clock.settle()
+    expect(world.sent()).toEqual(ids(7))
+    expect(world.transport.batches).toEqual([2, 1, 1, 3])
+  })
+
   test('a backlog goes out in batches, each key in its order', async () => {
     await world.commit(...ids(1000).map((id, i) => ({ id, key: `k${i % 7}` })))
     await running({ batch: 100, lanes: 3 })
@@ -435,6 +444,7 @@ describe('leases', () => {
   test.each([
     [{ timeout: '5s' }, 'less than a third'],
     [{ batch: 0 }, 'relay.batch is 0'],
+    [{ batchBytes: 0.5 }, 'relay.batchBytes is 0.5'],
     [{ lanes: 17 }, 'relay.lanes is 17'],
     [{ poll: 0 }, 'relay.poll is 0'],
   ] as const)('%o is refused', (relay, message) => {

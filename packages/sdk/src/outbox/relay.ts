@@ -143,8 +143,8 @@ export class Relay<Tx> {
     }
     const { buckets } = this.#tenure
     if (buckets.length === 0) return this.#tenure.renewalMs
-    const { batch } = this.#settings
-    const entries = await this.#surroundings.store.outbox.due(buckets, batch)
+    const { batch, batchBytes } = this.#settings
+    const entries = await this.#surroundings.store.outbox.due(buckets, batch, batchBytes)
     if (entries.length === 0) return this.#rest(buckets)
     this.#polling.found()
     if (entries.length < batch || this.#settings.lanes === 1 || !this.#dispatch.calm) await this.#send(entries)
@@ -163,7 +163,7 @@ export class Relay<Tx> {
 
   /** Messages of a key are in one bucket, and so in one lane. */
   async #sendInLanes(first: readonly OutboxEntry[]): Promise<void> {
-    const { lanes, batch } = this.#settings
+    const { lanes, batch, batchBytes } = this.#settings
     const { buckets } = this.#tenure
     let ending = false
     const run = async (lane: number): Promise<void> => {
@@ -173,7 +173,7 @@ export class Relay<Tx> {
       for (;;) {
         if (entries.length > 0) await this.#send(entries)
         if (ending || this.#stopping || !this.#dispatch.calm || this.#tenure.renewalMs === 0) return
-        entries = await this.#surroundings.store.outbox.due(own, batch)
+        entries = await this.#surroundings.store.outbox.due(own, batch, batchBytes)
         // Nobody goes on alone for long: what comes meanwhile in the buckets of others would wait.
         if (entries.length < batch) ending = true
       }

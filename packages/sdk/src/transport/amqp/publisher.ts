@@ -7,6 +7,8 @@ import type { Outgoing } from './properties.ts'
 
 /** Messages that may wait for their confirms. Brokers answer for many at once, and memory is ours. */
 const UNCONFIRMED_MAX = 4_096
+/** Bytes of their bodies: a broker that has stopped answering is given no more. One message may go beyond. */
+const UNCONFIRMED_BYTES_MAX = 64 * 1024 * 1024
 /** Frames that the client library buffers before it asks to wait. */
 const BUFFERED_FRAMES = 4_096
 
@@ -23,6 +25,7 @@ class Session {
   readonly #returned = new Map<string, number>()
   readonly #waiting: (() => void)[] = []
   #unconfirmed = 0
+  #unconfirmedBytes = 0
   #full = false
 
   constructor(channel: AmqpConfirmChannel) {
@@ -45,7 +48,8 @@ class Session {
   }
 
   get takes(): boolean {
-    return this.over || (!this.#full && this.#unconfirmed < UNCONFIRMED_MAX)
+    if (this.over) return true
+    return !this.#full && this.#unconfirmed < UNCONFIRMED_MAX && this.#unconfirmedBytes < UNCONFIRMED_BYTES_MAX
   }
 
   async untilTaken(): Promise<void> {
@@ -59,10 +63,12 @@ class Session {
     try {
       const room = this.channel.publish(exchange, routingKey, body, options, (error) => {
         this.#unconfirmed--
+        this.#unconfirmedBytes -= body.byteLength
         answered(this.#resultOf(item, error))
         if (this.#waiting.length > 0 && this.takes) this.#goOn()
       })
       this.#unconfirmed++
+      this.#unconfirmedBytes += body.byteLength
       if (!room) this.#full = true
     } catch (error) {
       // Something does not fit into its field; nothing of it was written.
