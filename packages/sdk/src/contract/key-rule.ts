@@ -1,5 +1,6 @@
 import { SdkError } from '../errors.ts'
 import { KEY_CHARS_MAX } from '../message/message.ts'
+import { isStorable } from '../message/storable-text.ts'
 
 /** What a contract's messages are about. */
 export interface KeyRule {
@@ -18,7 +19,7 @@ export interface KeyRule {
  */
 export function keyOf(rule: KeyRule, data: unknown, name: string, version: number): string {
   const key = rule.version === version ? rule.of(data) : rule.of(watched(data, name, rule.version, version))
-  if (typeof key !== 'string' || key === '' || key.length > KEY_CHARS_MAX || /[\0\p{Cs}]/u.test(key))
+  if (typeof key !== 'string' || key === '' || key.length > KEY_CHARS_MAX || !isStorable(key))
     throw new SdkError(
       'invalid_data',
       `the key of "${name}" is ${describe(key)}; .key() must give a text of 1 to ${KEY_CHARS_MAX} characters`,
@@ -51,5 +52,7 @@ function watched(data: unknown, name: string, written: number, version: number):
 function describe(key: unknown): string {
   if (typeof key !== 'string') return key === null ? 'null' : typeof key
   if (key === '') return 'empty'
-  return key.length > KEY_CHARS_MAX ? `${key.length} characters long` : 'no well-formed text'
+  return key.length > KEY_CHARS_MAX
+    ? `${key.length} characters long`
+    : 'a text with a NUL or half a surrogate pair in it'
 }

@@ -7,6 +7,7 @@ import type { Cause } from './cause.ts'
 import type { StoreTime } from './store-time.ts'
 import { SdkError } from '../errors.ts'
 import { ATTRIBUTE, OPERATION, operationTypeOf, spanName, systemOf } from '../telemetry/conventions.ts'
+import { isStorable } from '../message/storable-text.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
 
 /** Characters of an id, a key, or another name that a message has: what an index of every database takes. */
@@ -198,7 +199,9 @@ function seqOf(seq: number | undefined, key: string | null, type: string): numbe
 
 /** The name as it was given, when it can be one. */
 export function named(what: string, name: string | undefined): string | undefined {
-  if (name === undefined || (name.length > 0 && name.length <= NAME_CHARS_MAX)) return name
+  if (name === undefined) return name
+  checkText(what, name)
+  if (name.length > 0 && name.length <= NAME_CHARS_MAX) return name
   if (name.length === 0) throw new SdkError('invalid_data', `the ${what} is empty; leave it out or give it a name`)
   throw new SdkError(
     'too_large',
@@ -207,13 +210,30 @@ export function named(what: string, name: string | undefined): string | undefine
   )
 }
 
+function checkText(what: string, text: string): void {
+  if (isStorable(text)) return
+  const shown = JSON.stringify(text.slice(0, 40))
+  throw new SdkError(
+    'invalid_data',
+    `the ${what} ${shown} has a NUL or half a surrogate pair in it, which no database keeps`,
+  )
+}
+
 function checkCustom(custom: Readonly<Record<string, string>>): void {
   let chars = 0
-  for (const [name, value] of Object.entries(custom)) chars += name.length + value.length
+  for (const [name, value] of Object.entries(custom)) {
+    checkText('custom metadata', name)
+    checkText(`custom metadata ${name}`, value)
+    chars += name.length + value.length
+  }
   if (chars > CUSTOM_CHARS_MAX)
     throw new SdkError(
       'too_large',
       `the custom metadata has ${chars} characters, at most ${CUSTOM_CHARS_MAX} fit; put it into the data`,
       { data: { chars, max: CUSTOM_CHARS_MAX } },
     )
+}
+
+function unreadable(what: string): SdkError {
+  return new SdkError('invalid_data', `${what} has a NUL or half a surrogate pair in it; cut texts between characters`)
 }

@@ -260,6 +260,15 @@ test('a list has pages of at most 1000, and a count of all', async () => {
 })
 
 describe('submitting', () => {
+  test.each([
+    ['a\0', 'invalid_data'],
+    ['x'.repeat(201), 'too_large'],
+  ])('under a name that no database keeps is refused: %j', async (externalId, code) => {
+    const { submission, register } = world()
+    await expect(submission.submit(Submitted, { ticketId: 't' }, { externalId })).rejects.toMatchObject({ code })
+    expect(await register.inspect('a\0')).toEqual([])
+  })
+
   test('the same external id gives the same message, however often it is repeated', async () => {
     const { submission, base, outbox } = world()
     const first = await submission.submit(Submitted, { ticketId: 't' }, { externalId: 'DIR-7' })

@@ -1,6 +1,7 @@
 import type { Contract } from '../contract/contract.ts'
 import { SdkError } from '../errors.ts'
 import type { Message } from '../message/message.ts'
+import { isStorable } from '../message/storable-text.ts'
 import type { Purge, RegisterEntry, RegisterFilter, RegisterPage } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
@@ -80,6 +81,8 @@ export class Register<Tx> {
 
   /** Everything of that id: in the outbox, and at every consumer that received it. Empty when there is nothing. */
   async inspect(id: string): Promise<readonly Inspected[]> {
+    // Whatever somebody asks for over HTTP: nothing can have this id, and PostgreSQL would not look for it.
+    if (!isStorable(id)) return []
     const { entries } = await this.#surroundings.store.register.list({ id }, PAGE, null)
     return Promise.all(entries.map((entry) => this.#read(entry)))
   }

@@ -3,7 +3,7 @@ import type { Contract, DataOf, Encoded } from '../contract/contract.ts'
 import { SdkError } from '../errors.ts'
 import type { OutgoingBuffer } from '../outbox/outgoing-buffer.ts'
 import type { Outbox } from '../outbox/outbox.ts'
-import type { SendOptions } from '../outbox/outgoing.ts'
+import { named, type SendOptions } from '../outbox/outgoing.ts'
 import type { Message } from '../message/message.ts'
 import type { RegisterEntry } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
@@ -87,6 +87,7 @@ export class Submission<Tx> {
     const { externalId } = options
     if (externalId === '')
       throw new SdkError('invalid_declaration', 'the externalId is empty; give the other system’s name')
+    named('externalId', externalId)
     const { service, store } = this.#surroundings
     const id = submissionId(service, contract.name, externalId)
     const encoded = await contract.encode(data as never)

@@ -1,6 +1,7 @@
 import type { Sendable } from '../outbox/outgoing.ts'
 import type { Missed } from './occurrences.ts'
 import { SdkError } from '../errors.ts'
+import { isStorable } from '../message/storable-text.ts'
 
 /** Characters of a name: with the time behind it, it is a message's id. */
 const NAME_CHARS_MAX = 150
@@ -47,6 +48,11 @@ export function declarationOf(
     throw new SdkError(
       'invalid_declaration',
       `the name of a schedule has ${name.length} characters; it needs 1 to ${NAME_CHARS_MAX}`,
+    )
+  if (!isStorable(name))
+    throw new SdkError(
+      'invalid_declaration',
+      `the name of the schedule ${JSON.stringify(name)} has a NUL or half a surrogate pair in it, which no database keeps`,
     )
   return {
     name,

@@ -285,6 +285,7 @@ describe('a declaration is refused', () => {
     ['whose time zone does not exist', { tz: 'Mars/Base' }, 'Mars/Base'],
     ['that never occurs', { cron: '0 0 30 2 *' }, 'it never occurs'],
     ['without a name', { name: '' }, 'needs 1 to'],
+    ['whose name no database keeps', { name: 'a\0' }, 'has a NUL'],
   ] as const)('%s', async (_, setting, message) => {
     await expect(running(setting)).rejects.toThrow(message)
   })

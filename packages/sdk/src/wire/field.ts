@@ -1,5 +1,6 @@
 import { SdkError } from '../errors.ts'
 import { NAME_CHARS_MAX } from '../message/message.ts'
+import { isStorable } from '../message/storable-text.ts'
 
 /** A message that cannot be read. @param wrong what is wrong with the field, and what to do: `is missing; …` */
 export function malformed(field: string, wrong: string, cause?: unknown): SdkError {
@@ -13,10 +14,10 @@ export function charsMaxOf(field: string): number {
   return field === 'externalId' || field === 'dedupeKey' ? NAME_CHARS_MAX : Infinity
 }
 
-/** Text that every store can keep: PostgreSQL has no NUL in texts, and halves of surrogate pairs have no form in UTF-8. */
+/** Text that every store can keep. */
 export function text(field: string, value: string, charsMax = Infinity): string {
   if (value.length > charsMax) throw malformed(field, `has ${value.length} characters; at most ${charsMax} are allowed`)
-  if (/[\0\p{Cs}]/u.test(value)) throw malformed(field, 'has a NUL or half a surrogate pair in it; send text in UTF-8')
+  if (!isStorable(value)) throw malformed(field, 'has a NUL or half a surrogate pair in it; send text in UTF-8')
   return value
 }
 
