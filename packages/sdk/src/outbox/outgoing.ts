@@ -233,7 +233,3 @@ function checkCustom(custom: Readonly<Record<string, string>>): void {
       { data: { chars, max: CUSTOM_CHARS_MAX } },
     )
 }
-
-function unreadable(what: string): SdkError {
-  return new SdkError('invalid_data', `${what} has a NUL or half a surrogate pair in it; cut texts between characters`)
-}
