@@ -30,8 +30,8 @@ export interface RelayOptions {
   readonly onExhausted?: 'park-key' | 'park-message' | 'drop'
   /** Of messages whose time was over before they could be sent. Default `park`. */
   readonly onExpired?: 'park' | 'drop'
-  /** Keeps sent messages for the register, until the cleaner takes them. Default: they are deleted. */
-  readonly keepSent?: boolean
+  /** Keeps sent messages, or those of some contracts, for the register, until the cleaner takes them. Default: they are deleted. */
+  readonly keepSent?: boolean | ((contract: string) => boolean)
 }
 
 /** The same, checked, in ms. */
@@ -47,7 +47,7 @@ export interface RelaySettings {
   readonly patience: RetryPolicy
   readonly onExhausted: 'park-key' | 'park-message' | 'drop'
   readonly onExpired: 'park' | 'drop'
-  readonly keepSent: boolean
+  readonly keepSent: boolean | ((contract: string) => boolean)
 }
 
 /** Messages of one batch: statements and frames of a sane size. */

@@ -203,7 +203,7 @@ export class Relay<Tx> {
     const { leases, dispatched } = unrecorded
     const { sent, failures } = dispatched
     if (sent.length > 0) {
-      const ours = await store.outbox.sent(leases, sent, this.#settings.keepSent)
+      const ours = await this.#forget(leases, sent)
       this.#countSent(sent, sent.length - ours)
       // Going on with buckets that others have would send the same again and again.
       if (ours < sent.length) this.#tenure.doubt()
@@ -216,6 +216,17 @@ export class Relay<Tx> {
       this.#tellFailures(dispatched)
     }
     this.#unrecorded = this.#unrecorded.filter((other) => other !== unrecorded)
+  }
+
+  /** Has the store forget what was sent, or keep it as sent. @returns how many were still ours */
+  async #forget(leases: readonly BucketLease[], sent: readonly OutboxEntry[]): Promise<number> {
+    const { outbox } = this.#surroundings.store
+    const { keepSent } = this.#settings
+    if (typeof keepSent === 'boolean') return outbox.sent(leases, sent, keepSent)
+    const kept = sent.filter(({ message }) => keepSent(message.type))
+    const others = kept.length === 0 ? sent : sent.filter(({ message }) => !keepSent(message.type))
+    const ours = kept.length === 0 ? 0 : await outbox.sent(leases, kept, true)
+    return others.length === 0 ? ours : ours + (await outbox.sent(leases, others, false))
   }
 
   #up({ sent }: Dispatched): void {

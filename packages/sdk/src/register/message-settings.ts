@@ -23,7 +23,7 @@ export interface MessageSettings {
   readonly ttl?: Duration
   /** Bytes of a body; larger messages are refused when they are created. */
   readonly bodyBytesMax?: number
-  /** Whether sent messages stay in the register, until {@link cleanUp} takes them. Default: as the relay does. */
+  /** Whether sent messages stay in the register, until `cleanUp.sent` or the service's retention. Default: as the relay does. */
   readonly keepSent?: boolean
   /** At what age messages of a state are deleted. What is left out follows the service's retention. */
   readonly cleanUp?: Readonly<Partial<Record<CleanUpState, Duration | 'never'>>>
@@ -108,10 +108,7 @@ export class SettingsDirectory {
     )
   }
 
-  /**
-   * What the outbox has to be opened with: the relay keeps either all sent messages or none, so when some contract's are
-   * kept, those of all others are deleted as soon as the cleaner comes by.
-   */
+  /** What the outbox has to be opened with: whose sent messages are kept, and what the service's own retention leaves alone. */
   outboxOptions(options: OutboxOptions = {}): OutboxOptions {
     const { relay = {}, retention = {} } = options
     const except = Object.fromEntries(
@@ -120,20 +117,16 @@ export class SettingsDirectory {
         this.#withAge(state).flatMap(({ contracts }) => contracts.map(({ name }) => name)),
       ]),
     )
-    const keepsOwn = relay !== false && relay.keepSent === true
-    const keeps = [...this.#systems.values()].some((each) => each.keepSent === true)
-    return {
-      ...options,
-      relay: relay === false || keepsOwn || !keeps ? relay : { ...relay, keepSent: true },
-      retention: { ...retention, ...(keeps && !keepsOwn ? { sent: 0 } : {}), except },
-    }
+    if (relay === false || this.#systems.size === 0) return { ...options, retention: { ...retention, except } }
+    const { keepSent: others = false } = relay
+    const keepSent = (contract: string): boolean =>
+      this.of(contract)?.keepSent ?? (typeof others === 'boolean' ? others : others(contract))
+    return { ...options, relay: { ...relay, keepSent }, retention: { ...retention, except } }
   }
 
-  /** Systems with an age of their own; what is kept after sending stays by default. */
+  /** Systems with an age of their own. */
   #withAge(state: CleanUpState): readonly MessageSettings[] {
-    return [...this.#systems.values()].filter(
-      ({ cleanUp, keepSent }) => cleanUp?.[state] !== undefined || (state === 'sent' && keepSent === true),
-    )
+    return [...this.#systems.values()].filter(({ cleanUp }) => cleanUp?.[state] !== undefined)
   }
 
   describe(): readonly DescribedSettings[] {

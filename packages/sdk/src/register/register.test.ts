@@ -388,6 +388,29 @@ describe('settings of an external system', () => {
     expect(() => directory.handling('crm')).toThrow('declared are erp')
   })
 
+  test('keep its sent messages as long as the service does, when they say no age', async () => {
+    const { submission, base, outbox, clock } = world([{ ...ERP, keepSent: true }], [], SELDOM)
+    const kept = await submission.createMessage(Submitted, { ticketId: 't' })
+    await submission.createMessage(Close, { reason: 'r' })
+    await outbox.start()
+    await clock.advance(6 * DAY_MS)
+    expect(await base.states()).toEqual({ [kept]: 'sent' })
+    await clock.advance(2 * DAY_MS)
+    expect(await base.states()).toEqual({})
+    await outbox.stop()
+  })
+
+  test('may have its sent messages forgotten by a service that keeps those of all others', async () => {
+    const relay = { ...SELDOM.relay, keepSent: true }
+    const { submission, base, outbox, clock } = world([{ ...ERP, keepSent: false }], [], { ...SELDOM, relay })
+    await submission.createMessage(Submitted, { ticketId: 't' })
+    const kept = await submission.createMessage(Close, { reason: 'r' })
+    await outbox.start()
+    await clock.advance(1000)
+    expect(await base.states()).toEqual({ [kept]: 'sent' })
+    await outbox.stop()
+  })
+
   test('keep its sent messages, and no others', async () => {
     const settings = { ...ERP, keepSent: true, cleanUp: { sent: '1d', parked: '1d' } } as const
     const { submission, base, outbox, surroundings, directory, clock } = world([settings], [], SELDOM)
