@@ -7,6 +7,7 @@ import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/c
 import type { SqlStoreOptions } from '../../packages/sdk/src/store/sql/sql-store.ts'
 import type { Store } from '../../packages/sdk/src/store/port.ts'
 import { noMariadb, startMariadb } from '../peers/mariadb.ts'
+import { startMysql, wantsMysql } from '../peers/mysql.ts'
 import { noPostgres, startPostgres } from '../peers/postgres.ts'
 import { betterSqlite, noBetterSqlite } from '../peers/sqlite.ts'
 
@@ -54,8 +55,8 @@ const places: Readonly<Record<DatabaseName, Place>> = {
     time: '(extract(epoch from statement_timestamp()) * 1000)::bigint',
   },
   MariaDB: {
-    missing: noMariadb,
-    start: startMariadb,
+    missing: wantsMysql ? null : noMariadb,
+    start: wantsMysql ? startMysql : startMariadb,
     time: "(timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) div 1000)",
   },
 }
@@ -76,7 +77,8 @@ export function storesOver<Tx>(
   more: (subject: () => Promise<Subject<Tx>>) => void = () => {},
 ): void {
   const { missing, start, time } = places[name]
-  describe.skipIf(missing !== null)(`on ${name}${missing === null ? '' : `: ${missing}`}`, () => {
+  const called = name === 'MariaDB' && wantsMysql ? 'MySQL' : name
+  describe.skipIf(missing !== null)(`on ${called}${missing === null ? '' : `: ${missing}`}`, () => {
     let server: Server
     beforeAll(async () => {
       server = await start()
