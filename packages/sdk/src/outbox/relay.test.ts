@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { SdkError } from '../errors.ts'
+import { silentLog } from '../log.ts'
 import type { MemoryTransaction } from '../store/memory/memory-store.ts'
 import { METRIC } from '../telemetry/conventions.ts'
 import { OutboxWorld } from '../testing/outbox-world.ts'
@@ -32,6 +33,17 @@ describe('sending', () => {
     expect(world.sent()).toEqual(['m1', 'm2', 'm3'])
     expect(world.transport.sent.map(({ keySeq }) => keySeq)).toEqual([1, 2, 3])
     expect(await world.states()).toEqual({})
+  })
+
+  test('messages of another service in the same outbox are sent, and the operator is told of it once', async () => {
+    const told: object[] = []
+    const log = { ...silentLog, warn: (fields: object) => void told.push(fields) }
+    const outbox = new Outbox<MemoryTransaction>({ ...world.process(), log })
+    await outbox.start()
+    await world.commit({ id: 'm1', source: 'billing' }, { id: 'm2' }, { id: 'm3', source: 'billing' })
+    await world.clock.advance('2s')
+    expect(world.sent()).toEqual(['m1', 'm2', 'm3'])
+    expect(told).toEqual([{ service: 'helpdesk', source: 'billing' }])
   })
 
   test('what was sent is kept for the register where that is wanted', async () => {

@@ -41,6 +41,8 @@ export class Relay<Tx> {
   readonly #system: string
   /** Contracts that nobody consumes yet, as far as is known: the operator is told of each once. */
   readonly #unheard = new Set<string>()
+  /** Services that share the outbox with this one, of which the operator was told. */
+  readonly #strangers = new Set<string>()
   #unrecorded: Unrecorded[] = []
   /** When the earliest retry in our buckets is due; undefined when the store has to be asked. */
   #retryAt: number | null | undefined = undefined
@@ -184,6 +186,7 @@ export class Relay<Tx> {
 
   async #send(entries: readonly OutboxEntry[]): Promise<void> {
     const { leases } = this.#tenure
+    this.#tellStrangers(entries)
     const { timeoutMs } = this.#settings
     const dispatched = await this.#dispatch.send(entries, () => this.#tenure.lasts(timeoutMs))
     if (dispatched.down === null) this.#up(dispatched)
@@ -191,6 +194,20 @@ export class Relay<Tx> {
     const unrecorded = { leases, dispatched }
     this.#unrecorded.push(unrecorded)
     await this.#record(unrecorded)
+  }
+
+  /** What another service put there goes out as if it were ours: over this transport, and in this form. */
+  #tellStrangers(entries: readonly OutboxEntry[]): void {
+    const { service, log } = this.#surroundings
+    for (const { message } of entries) {
+      const { source } = message
+      if (source === service || this.#strangers.has(source)) continue
+      this.#strangers.add(source)
+      log.warn(
+        { service, source },
+        'messages of another service are in the same outbox; where its engine or form is not the same, they get lost: give each service a prefix or schema of its own',
+      )
+    }
   }
 
   /** What could not be written down comes first: sending on would send the same again and again. */
