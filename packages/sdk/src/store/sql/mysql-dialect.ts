@@ -115,6 +115,9 @@ function primary(table: Table): string[] {
 }
 
 const CONFLICTS: ReadonlySet<string> = new Set([
+  // What a transaction is told that lost a deadlock while it waited for the next number of a table.
+  'ER_AUTOINC_READ_FAILED',
+  '1467',
   'ER_LOCK_DEADLOCK',
   '1213',
   'ER_LOCK_WAIT_TIMEOUT',
