@@ -196,6 +196,28 @@ test('a listener that has stopped accepting refuses and keeps the connections it
   expect(session.events).toEqual([])
 })
 
+test('all sockets are read into one buffer', async () => {
+  await listen()
+  const buffers = new Set<ArrayBufferLike>()
+  const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  for (let count = 0; count < 2; count++) {
+    const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+    const [accepted] = (await once(server, 'connection')) as [Socket]
+    const received = new Promise<void>((resolve) => {
+      readShared(accepted, (chunk) => {
+        buffers.add(chunk.buffer)
+        resolve()
+      })
+    })
+    client.write('hello')
+    await received
+    client.destroy()
+  }
+  expect(buffers.size).toBe(1)
+  server.close()
+})
+
 test('where Node keeps its handles elsewhere, a socket is read in the ordinary way', async () => {
   await listen()
   const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1')
