@@ -182,6 +182,31 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
       await close()
     })
 
+    test('a message whose handler always ends its own connection is parked in the end, and stops nobody', async () => {
+      const { store, close } = await open()
+      const app = service('helpdesk', { store, transport: memoryEngine().transport(), log: silent })
+      const seen = new Map<string, Set<number>>()
+      app.on(Noted, { name: 'n', retry: { attempts: 3, initial: '1ms' } }, async ({ id }, { tx, attempt }) => {
+        seen.set(id, (seen.get(id) ?? new Set()).add(attempt))
+        if (id === 'bad') await tx.query('select pg_terminate_backend(pg_backend_pid())')
+      })
+      await app.start()
+      await app.transaction(async (_, { publish }) => {
+        for (const id of ['bad', 'a', 'b']) await publish(Noted, { id })
+      })
+      const settled = async (): Promise<boolean> =>
+        (await app.register.count({ direction: 'in', state: 'parked' })) === 1 &&
+        (await app.register.count({ direction: 'in', state: 'done' })) === 2
+      while (!(await settled())) await new Promise((resolve) => setImmediate(resolve))
+      expect([...seen].toSorted()).toEqual([
+        ['a', new Set([1])],
+        ['b', new Set([1])],
+        ['bad', new Set([1, 2, 3])],
+      ])
+      await app.stop()
+      await close()
+    })
+
     test('a transaction that PostgreSQL rolled back was not committed, also when nobody let the error through', async () => {
       const { store, close } = await open()
       const work = store.transaction(async (tx) => {
@@ -189,7 +214,7 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
         await tx.query('select 1 / 0').catch(() => {})
       })
       await expect(work).rejects.toMatchObject({ code: 'transaction_over' })
-      expect(await store.inbox.depth()).toEqual([])
+      expect(await store.register.count({ direction: 'in' })).toBe(0)
       await close()
     })
 

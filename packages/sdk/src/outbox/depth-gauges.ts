@@ -28,13 +28,10 @@ export function depthGauges(surroundings: Surroundings<never>, time: StoreTime):
     gauge(METRIC.transportUp, async () => (up ? 1 : 0)),
     telemetry.gauge(METRIC.inboxStored, async () => {
       const stored = await store.inbox.depth()
-      // What is done is no backlog, and there is always a lot of it.
-      return stored
-        .filter(({ state }) => state !== 'done')
-        .map(({ consumer, state, count }) => ({
-          value: count,
-          attributes: { [ATTRIBUTE.consumerGroup]: consumer, [ATTRIBUTE.state]: state },
-        }))
+      return stored.map(({ consumer, state, count }) => ({
+        value: count,
+        attributes: { [ATTRIBUTE.consumerGroup]: consumer, [ATTRIBUTE.state]: state },
+      }))
     }),
     gauge(METRIC.outboxPending, async () => (await depth()).pending),
     gauge(METRIC.outboxOldestAge, async () => ageOf((await depth()).oldestAt)),

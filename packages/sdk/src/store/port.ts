@@ -300,7 +300,14 @@ export interface InboxStore<Tx> {
   nextDue(consumer: string, ordered: boolean): Promise<number | null>
   /** Deletes the memory of messages that were done before a time, and dedupe keys, at most `limit`. @returns how many */
   prune(before: number, limit: number): Promise<number>
-  depth(): Promise<readonly { readonly consumer: string; readonly state: InboxState; readonly count: number }[]>
+  /** How many messages are kept that are not done; those that are cost nothing here, however many there are. */
+  depth(): Promise<readonly InboxDepth[]>
+}
+
+export interface InboxDepth {
+  readonly consumer: string
+  readonly state: Exclude<InboxState, 'done'>
+  readonly count: number
 }
 
 /* ---------------------------------------------------------------- schedules */

@@ -1,6 +1,6 @@
 import { SdkError } from '../../errors.ts'
 import type { Message } from '../../message/message.ts'
-import type { InboxEntry, InboxState, InboxStore, Kept, Verdict } from '../port.ts'
+import type { InboxDepth, InboxEntry, InboxState, InboxStore, Kept, Verdict } from '../port.ts'
 import type { MemoryDatabase } from './database.ts'
 import { candidates, claimableAt, entryOf, inName, withRuns, type InRow } from './in-row.ts'
 import { withAttempt } from './out-row.ts'
@@ -125,9 +125,10 @@ export class MemoryInbox implements InboxStore<MemoryTransaction> {
     return this.#database.change([], (tx) => this.recorded.prune(tx, before, limit))
   }
 
-  async depth(): Promise<readonly { readonly consumer: string; readonly state: InboxState; readonly count: number }[]> {
-    const counts = new Map<string, { consumer: string; state: InboxState; count: number }>()
+  async depth(): Promise<readonly InboxDepth[]> {
+    const counts = new Map<string, InboxDepth & { count: number }>()
     for (const { consumer, state } of this.recorded.rows.all(null)) {
+      if (state === 'done') continue
       const name = JSON.stringify([consumer, state])
       const counted = counts.get(name) ?? { consumer, state, count: 0 }
       counted.count++

@@ -83,11 +83,12 @@ export const mysqlDialect: Dialect = {
     const keys = [
       ...primary(table),
       ...table.unique.map((key) => `unique key (${key.join(', ')})`),
-      ...indexes.map((index) => {
+      ...indexes.flatMap((index) => {
+        if (index.onlyPartial === true) return []
         // The rows that matter are those whose time is not null, whatever their state is.
         const fixed = index.fixed === undefined ? [] : [index.fixed]
         const parts = index === claims ? ['consumer', CLAIM_DUE, 'seq'] : [...fixed, ...index.columns]
-        return `key ${index.name} (${parts.join(', ')})`
+        return [`key ${index.name} (${parts.join(', ')})`]
       }),
     ]
     const rest = `engine = innodb row_format = dynamic character set utf8mb4 ${COLLATION}`

@@ -85,20 +85,25 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
   }
 
   async depth(): Promise<OutboxDepth> {
-    const outbox = raw(this.#db.names.outbox)
+    const { names } = this.#db
+    // Each by an index in which there is nothing that is done with: the first by `seq` is the oldest, too.
+    const count = (state: string): Fragment => raw(`(select count(*) from ${names.outbox} where state = '${state}')`)
+    const oldest = (state: string): Fragment =>
+      raw(`(select created_at from ${names.outbox} where state = '${state}' order by seq limit 1)`)
     const [row] = await this.#db.run(
       null,
-      sql`select (select count(*) from ${outbox} where state in ('pending', 'waiting')) as pending,
-        (select count(*) from ${outbox} where state = 'parked') as parked,
-        (select count(*) from (select distinct type, msg_key from ${outbox} where state = 'parked' and holds = 1) k)
-          as parked_keys,
-        (select min(created_at) from ${outbox} where state in ('pending', 'waiting')) as oldest_at`,
+      sql`select ${count('pending')} as pending, ${count('waiting')} as waiting, ${count('parked')} as parked,
+        (select count(*) from (select distinct type, msg_key from ${raw(names.outbox)}
+          where state = 'parked' and holds = 1) k) as parked_keys,
+        ${oldest('pending')} as pending_at, ${oldest('waiting')} as waiting_at`,
     )
+    const ages = ['pending_at', 'waiting_at'].map((column) => numberOrNullIn(row!, column) ?? Number.POSITIVE_INFINITY)
+    const oldestAt = Math.min(...ages)
     return {
-      pending: numberIn(row!, 'pending'),
+      pending: numberIn(row!, 'pending') + numberIn(row!, 'waiting'),
       parked: numberIn(row!, 'parked'),
       parkedKeys: numberIn(row!, 'parked_keys'),
-      oldestAt: numberOrNullIn(row!, 'oldest_at'),
+      oldestAt: Number.isFinite(oldestAt) ? oldestAt : null,
     }
   }
 

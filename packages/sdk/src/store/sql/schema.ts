@@ -58,6 +58,7 @@ export const TABLES = {
       { fixed: 'state', columns: ['seq'], where: "state = 'pending'" },
       { fixed: 'holds', columns: ['type', 'msg_key', 'seq'], where: 'holds = 1' },
       { columns: ['created_at', 'seq'], where: "state <> 'pending'" },
+      { columns: ['state', 'seq'], where: "state in ('parked', 'waiting')", onlyPartial: true },
     ],
     hot: true,
   },
@@ -132,6 +133,7 @@ export const TABLES = {
       { columns: ['consumer', 'due_at', 'seq'], where: "state in ('waiting', 'retrying', 'running')" },
       { fixed: 'holds', columns: ['consumer', 'type', 'msg_key', 'seq'], where: 'holds = 1' },
       { columns: ['created_at', 'seq'] },
+      { columns: ['state', 'consumer'], where: "state <> 'done'" },
     ],
   },
   inboxKey: {
@@ -204,6 +206,8 @@ export interface Index {
    * where it is a partial one: PostgreSQL forgets what the index says of itself, and would search by the second column.
    */
   readonly fixed?: string
+  /** Left out where there are no partial indexes: there another one begins with the same columns. */
+  readonly onlyPartial?: true
 }
 
 export interface Table {
