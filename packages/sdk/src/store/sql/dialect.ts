@@ -70,10 +70,14 @@ export interface Dialect {
   firstOf?(limit: number): Fragment
   /** Whether a row of the outbox is pending and has one of these places; by default in just these words. */
   pending?(outbox: string, seqs: readonly number[]): Fragment
+  /** Whether a column is one of what a select finds, which is run once; by default with `in`. */
+  found?(column: string, select: Fragment): Fragment
   /** Whether a column matches a pattern in which `*` stands for any run of characters, with regard to case. */
   matches(column: Fragment, pattern: string): Fragment
   /** Statements that make a table with its indexes, harmless when it is there. */
   createTable(name: string, table: Table, indexes: readonly (Index & { readonly name: string })[]): readonly string[]
+  /** Statements that follow when all tables are made, in the same transaction. */
+  furnish?(names: Names): readonly string[]
   /** Statement that makes whoever migrates at the same time wait, until the transaction ends; null when none is needed. */
   readonly migrationLock: string | null
   /** @param code of the client's error: SQLSTATE, errno's name, SQLite's result code … */

@@ -38,6 +38,7 @@ export class Migration<Tx> {
         for (const statement of dialect.createTable(name, definition, indexes))
           await this.#db.run(session, raw(statement))
       }
+      for (const statement of dialect.furnish?.(this.#db.names) ?? []) await this.#db.run(session, raw(statement))
       await this.#fill(session)
     })
   }

@@ -139,8 +139,9 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
   #fenced(leases: readonly BucketLease[]): Fragment {
     const json = JSON.stringify(leases.map(({ bucket, epoch }) => ({ bucket, epoch })))
     const { dialect, names } = this.#db
-    return sql`bucket in (select l.bucket from ${dialect.rows(json, 'l', { bucket: 'small', epoch: 'integer' })}
+    const current = sql`(select l.bucket from ${dialect.rows(json, 'l', { bucket: 'small', epoch: 'integer' })}
       where (select b.epoch from ${raw(names.bucket)} b where b.bucket = l.bucket) = l.epoch)`
+    return dialect.found?.('bucket', current) ?? sql`bucket in ${current}`
   }
 }
 

@@ -1,5 +1,6 @@
 import { addToOutbox, beginInInbox } from './postgres-one-trip.ts'
 import { raw, sql } from './fragment.ts'
+import { floorOf } from './postgres-floor.ts'
 import { recordset } from './postgres-rows.ts'
 import type { Dialect, Failure } from './dialect.ts'
 import type { ColumnType } from './schema.ts'
@@ -55,6 +56,7 @@ export const postgresDialect: Dialect = {
   pending: (outbox, seqs) =>
     sql`ctid = any(array(select (select p.ctid from ${raw(outbox)} p where p.state = 'pending' and p.seq = n.seq)
       from unnest(${`{${seqs.join(',')}}`}::bigint[]) as n(seq))) and case when state = 'pending' then true else false end`,
+  found: (column, select) => sql`${raw(column)} = any(array${select})`,
   matches: (column, pattern) => sql`${column} like ${likePattern(pattern)} escape '!'`,
   createTable(name, table, indexes) {
     const columns = Object.entries(table.columns).map(([column, type]) => {
@@ -66,9 +68,10 @@ export const postgresDialect: Dialect = {
       ...table.unique.map((key) => `unique (${key.join(', ')})`),
     ]
     // What comes and goes all the time is cleaned up after so many rows, not after a share of a table that is mostly empty.
-    const storage = table.hot
-      ? ' with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000)'
+    const hot = table.hot
+      ? ', fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000'
       : ''
+    const storage = ` with (vacuum_truncate = off${hot})`
     return [
       `create table if not exists ${name} (${[...columns, ...keys].join(', ')})${storage}`,
       ...indexes.map(
@@ -78,6 +81,7 @@ export const postgresDialect: Dialect = {
       ),
     ]
   },
+  furnish: floorOf,
   migrationLock: "select pg_advisory_xact_lock(hashtext('stathmos migration'))::text",
   failureOf,
   oneTrip: { addToOutbox, beginInInbox },
