@@ -278,3 +278,14 @@ test("who asks and who answers agree on deadlines by their stores' clocks, whate
   await behind.app.stop()
   await ahead.app.stop()
 })
+
+test("delays go by the store's clock before the service is started, too", async () => {
+  const clock = { ...systemClock, now: () => systemClock.now() + 3_600_000 }
+  const store = memoryStore({ clock: systemClock })
+  const app = service('shop', { store, transport: engine().transport(), clock })
+  await app.transaction((_, { send }) => send(Invoice, { id: 'o1' }, { delay: '1h' }))
+  await app.createMessage(Invoice, { id: 'o2' }, { delay: '1h' })
+  const { entries } = await app.register.list({ state: 'scheduled' })
+  const latest = systemClock.now() + 3_600_000
+  expect(entries.map(({ dueAt }) => dueAt! <= latest)).toEqual([true, true])
+})

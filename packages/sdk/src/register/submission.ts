@@ -53,10 +53,14 @@ const LOOK_MS_MAX = 100
  */
 export class Submission<Tx> {
   readonly #surroundings: Surroundings<Tx>
-  readonly #outbox: Pick<Outbox<Tx>, 'buffer'>
+  readonly #outbox: Pick<Outbox<Tx>, 'buffer' | 'time'>
   readonly #settings: SettingsDirectory
 
-  constructor(surroundings: Surroundings<Tx>, outbox: Pick<Outbox<Tx>, 'buffer'>, settings: SettingsDirectory) {
+  constructor(
+    surroundings: Surroundings<Tx>,
+    outbox: Pick<Outbox<Tx>, 'buffer' | 'time'>,
+    settings: SettingsDirectory,
+  ) {
     this.#surroundings = surroundings
     this.#outbox = outbox
     this.#settings = settings
@@ -163,6 +167,8 @@ export class Submission<Tx> {
 
   /** Runs `work` in a transaction, and has what it sends looked for when that has committed. */
   async #within<T>(work: (buffer: OutgoingBuffer<Tx>, tx: Tx) => Promise<T>): Promise<T> {
+    // While the transaction is open it could not be asked for, where there is one connection.
+    await this.#outbox.time.refresh()
     const { buffer, result } = await this.#surroundings.store.transaction(async (tx) => {
       const filling = this.#outbox.buffer(tx)
       const made = await work(filling, tx)
