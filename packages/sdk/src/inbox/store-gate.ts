@@ -52,6 +52,12 @@ export class StoreGate {
     this.#probeLater()
   }
 
+  /** Asks the store now, whether one connection was lost or all of them. */
+  async answers(): Promise<boolean> {
+    if (this.#closed || this.#ended) return false
+    return this.#asks()
+  }
+
   /** Resolves when the store answers: true; false when the consumer ends before. */
   async passable(): Promise<boolean> {
     if (this.#ended) return false
@@ -70,11 +76,15 @@ export class StoreGate {
     this.#timer = this.#options.clock.after(this.#pauseMs, () => void this.#probe())
   }
 
-  async #probe(): Promise<void> {
-    const answers = await this.#options.probe().then(
+  #asks(): Promise<boolean> {
+    return this.#options.probe().then(
       () => true,
       () => false,
     )
+  }
+
+  async #probe(): Promise<void> {
+    const answers = await this.#asks()
     if (this.#ended) return
     if (!answers) {
       this.#pauseMs = Math.min(this.#pauseMs * 2, PROBE_MS_MAX)
@@ -92,4 +102,9 @@ export class StoreGate {
 /** Whether an error says that the store cannot be reached: nothing is known of any message by it. */
 export function storeIsDown(error: unknown): boolean {
   return error instanceof SdkError && error.code === 'store_down'
+}
+
+/** Whether it says only that a transaction's own connection is gone: the store may answer everybody else. */
+export function connectionIsLost(error: unknown): boolean {
+  return storeIsDown(error) && (error as SdkError).data['connection'] === 'lost'
 }

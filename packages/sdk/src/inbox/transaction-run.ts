@@ -4,9 +4,10 @@ import type { OutgoingBuffer } from '../outbox/outgoing-buffer.ts'
 import type { Verdict } from '../store/port.ts'
 import type { BatchDeclaration, HandlerContext, ItemResult, OnDeclaration } from './declaration.ts'
 import type { Leases } from './leases.ts'
+import { Losses } from './losses.ts'
 import type { Desk, Outcomes } from './outcomes.ts'
 import { sift, vanished } from './sifting.ts'
-import { storeIsDown } from './store-gate.ts'
+import { connectionIsLost, storeIsDown } from './store-gate.ts'
 import type { ReadWork, Work } from './work.ts'
 
 /** Repetitions right away of what lost to another transaction: a deadlock, a serialization failure. */
@@ -24,6 +25,8 @@ interface Fault {
   readonly error: unknown
   /** Items that are to blame, with their errors; empty when it could be any of them. */
   readonly culprits: ReadonlyMap<ReadWork, unknown>
+  /** Handlers had been called. */
+  readonly called: boolean
 }
 
 /** Thrown to roll back a batch that said itself which of its items failed. */
@@ -43,6 +46,7 @@ class Reported extends Error {
 export class TransactionRun<Tx> {
   readonly #desk: TransactionDesk<Tx>
   readonly #running = new Set<AbortController>()
+  readonly #losses = new Losses()
 
   constructor(desk: TransactionDesk<Tx>) {
     this.#desk = desk
@@ -146,12 +150,13 @@ export class TransactionRun<Tx> {
     await this.#giveBack(given.filter(({ run }) => run?.broken === true))
     const works = given.filter((work) => work.run?.broken !== true && this.#isOurs(work))
     if (works.length === 0) return
+    if (works.length > 1 && this.#losses.suspects(works)) return this.#oneByOne(works.map((work) => [work]))
     for (let quick = 0; ; quick++) {
       if (gate.closed) return this.#giveBack(works)
       const fault = await this.#transact(works)
       if (fault === null) return
       const { error, culprits } = fault
-      if (storeIsDown(error)) {
+      if (storeIsDown(error) && !(await this.#lostByHandler(works, fault))) {
         gate.close(error)
         return this.#giveBack(works)
       }
@@ -160,10 +165,24 @@ export class TransactionRun<Tx> {
       if (works.length > 1) return this.#takeApart(works, error, culprits)
       if (only === undefined) return
       broken([only])
+      this.#losses.forget([only])
       // Whoever has the claim now does the rest.
       if (!hasCode(error, 'lease_lost') || only.entry === null) await outcomes.fail(only, culprits.get(only) ?? error)
       return
     }
+  }
+
+  /**
+   * Whether it was the handler that lost its connection, and not the store that went away: a message that always does so
+   * has to come to its last attempt some time. Then the store answers; at the latest here.
+   */
+  async #lostByHandler(works: readonly ReadWork[], { error, called }: Fault): Promise<boolean> {
+    const { gate } = this.#desk
+    if (!called || !connectionIsLost(error)) return false
+    if (await gate.answers()) return true
+    if (!this.#losses.note(works)) return false
+    gate.close(error)
+    return gate.passable()
   }
 
   /** Of a claim that was lost while it waited here, whoever has it now does the rest, and what is behind it. */
@@ -198,7 +217,11 @@ export class TransactionRun<Tx> {
       const half = Math.ceil(works.length / 2)
       parts = [works.slice(0, half), works.slice(half)]
     } else parts = works.map((work) => [work])
-    // One after the other: what fails in one part holds back its key in the next.
+    return this.#oneByOne(parts)
+  }
+
+  /** One after the other: what fails in one part holds back its key in the next. */
+  async #oneByOne(parts: readonly (readonly ReadWork[])[]): Promise<void> {
     for (const part of parts) await this.#handle(part)
   }
 
@@ -210,6 +233,7 @@ export class TransactionRun<Tx> {
     const culprits = new Map<ReadWork, unknown>()
     let verdicts: readonly Verdict[] = []
     let buffer: OutgoingBuffer<Tx> | null = null
+    let called = false
     try {
       await surroundings.store.transaction(async (tx) => {
         buffer = outbox.buffer(tx)
@@ -217,6 +241,7 @@ export class TransactionRun<Tx> {
         const todo = works.filter(
           (_, index) => verdicts[index]?.kind !== 'duplicate' && verdicts[index]?.kind !== 'behind',
         )
+        called = todo.length > 0
         await this.#call(todo, tx, buffer, controller, culprits)
         await buffer.flush()
         await this.#finish(tx, works, culprits)
@@ -224,12 +249,13 @@ export class TransactionRun<Tx> {
       ;(buffer as OutgoingBuffer<Tx> | null)?.committed()
     } catch (error) {
       ;(buffer as OutgoingBuffer<Tx> | null)?.abandon()
-      if (!(error instanceof Reported)) return { error, culprits }
-      return { error, culprits: error.culprits }
+      if (!(error instanceof Reported)) return { error, culprits, called }
+      return { error, culprits: error.culprits, called }
     } finally {
       this.#running.delete(controller)
       for (const { entry } of works) if (entry !== null) leases.attach(entry, null)
     }
+    this.#losses.forget(works)
     await this.#committed(works, verdicts)
     return null
   }

@@ -4,9 +4,16 @@ import type { Dialect, Failure } from './dialect.ts'
 /** Errors of sockets and of clients' pools: nobody answered. */
 const UNREACHABLE = /^(ECONN|EPIPE|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|PROTOCOL_CONNECTION_LOST)/
 
+/** Of those only that a connection was there before. */
+const LOST_WORDS = /(^| - )(Connection terminated|Client has encountered a connection error)/
+
 /** What clients only say in words when a connection is gone: `pg` has no code for it. */
 const UNREACHABLE_WORDS =
   /(^| - )(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|The database connection is not open|database is not open)/
+
+/** What says that a connection is gone, and not that the database refuses: servers' codes for ending one, and sockets'. */
+const LOST =
+  /^(08|57P0[12]|25P03|E(CONNRESET|CONNABORTED|PIPE)|ETIMEDOUT|PROTOCOL_CONNECTION_LOST|CONNECTION_(CLOSED|ENDED|DESTROYED)|ER_CONNECTION_KILLED|1927|4031)/
 
 /** How far wrappers of ORMs are opened. */
 const WRAPPERS_MAX = 6
@@ -27,7 +34,7 @@ export function translated(error: unknown, dialect: Dialect, own: boolean): unkn
       if (!own) return error
       return new SdkError('conflict', 'another transaction wrote the same row: run it again', options)
     case 'down':
-      return new SdkError('store_down', 'the database does not take what is written: see the cause', options)
+      return isLost(error) ? connectionLost(error) : new SdkError('store_down', REFUSES, options)
     case 'missing-table':
       if (!own) return error
       return new SdkError('not_migrated', 'the tables of the store are missing or old: run migrate()', { cause: error })
@@ -36,9 +43,25 @@ export function translated(error: unknown, dialect: Dialect, own: boolean): unkn
   }
 }
 
+const REFUSES = 'the database does not take what is written: see the cause'
+
+/** A transaction's own connection is gone, which says nothing of others. */
+export function connectionLost(cause: unknown): SdkError {
+  return new SdkError('store_down', 'the connection to the database was lost: see the cause', {
+    retryable: true,
+    data: { connection: 'lost' },
+    cause,
+  })
+}
+
+function isLost(error: unknown): boolean {
+  return layersOf(error).some(
+    (layer) => [...codesOf(layer)].some((code) => LOST.test(code)) || LOST_WORDS.test(wordsOf(layer)),
+  )
+}
+
 function failureIn(error: unknown, dialect: Dialect, own: boolean): Failure {
-  let layer: unknown = error
-  for (let depth = 0; depth < WRAPPERS_MAX && typeof layer === 'object' && layer !== null; depth++) {
+  for (const layer of layersOf(error)) {
     for (const code of codesOf(layer)) {
       const failure = dialect.failureOf(code)
       if (failure !== 'other') return failure
@@ -50,9 +73,24 @@ function failureIn(error: unknown, dialect: Dialect, own: boolean): Failure {
       // SQLite has no code of its own for it.
       if (/(^| - )no such (table|column): /.test(words)) return 'missing-table'
     }
-    layer = inside(layer)
   }
   return 'other'
+}
+
+/** Whether an error of a client, or one that is wrapped in it, has one of these codes. */
+export function hasCode(error: unknown, codes: ReadonlySet<string>): boolean {
+  return layersOf(error).some((layer) => [...codesOf(layer)].some((code) => codes.has(code)))
+}
+
+/** An error and what is wrapped in it. */
+function layersOf(error: unknown): readonly object[] {
+  const layers: object[] = []
+  let layer = error
+  while (layers.length < WRAPPERS_MAX && typeof layer === 'object' && layer !== null) {
+    layers.push(layer)
+    layer = inside(layer)
+  }
+  return layers
 }
 
 function* codesOf(layer: object): Iterable<string> {
