@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import { createRequire } from 'node:module'
 import { drizzle as overMysql } from 'drizzle-orm/mysql2'
 import { drizzle as overPg, type NodePgDatabase } from 'drizzle-orm/node-postgres'
@@ -10,6 +11,8 @@ import { describe, expect, expectTypeOf, test } from 'vitest'
 import { fromDrizzle, type DrizzleLike, type DrizzleTransaction } from '@stathmos/sdk/stores/drizzle'
 import { draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
 import type * as OverBetterSqlite from 'drizzle-orm/better-sqlite3'
+import { lateStatements } from './late.ts'
+import { deadlocks, lostConnections } from './mishaps.ts'
 import { CONNECTIONS, sqliteFile, storesOver, type Opened, type Subject } from './over.ts'
 
 type SqliteDatabase = OverBetterSqlite.BetterSQLite3Database
@@ -112,13 +115,28 @@ describe('a store over Drizzle', () => {
     })
   })
   describe('with pg', () => {
-    storesOver('PostgreSQL', openPg, more)
+    storesOver('PostgreSQL', openPg, (subject) => {
+      more(subject)
+      lostConnections(subject, async (tx) => {
+        const { rows } = await tx.execute<{ pid: number }>(sql`select pg_backend_pid() as pid`)
+        return rows[0]!.pid
+      })
+    })
   })
   describe('with postgres.js', () => {
-    storesOver('PostgreSQL', openPostgresJs)
+    storesOver('PostgreSQL', openPostgresJs, (subject) => {
+      lateStatements(subject, (root, work) => (root as Transacting).transaction((tx) => work(tx as never)))
+      lostConnections(subject, async (tx) => {
+        const [row] = await tx.execute<{ pid: number }>(sql`select pg_backend_pid() as pid`)
+        return row!.pid
+      })
+    })
   })
   describe('with mysql2', () => {
-    storesOver('MariaDB', openMysql, more)
+    storesOver('MariaDB', openMysql, (subject) => {
+      more(subject)
+      deadlocks(subject, (tx, text) => tx.execute(sql.raw(text)))
+    })
   })
 
   test('the root handle does not compile as a transaction', () => {
@@ -139,6 +157,8 @@ interface Transacting {
 }
 
 function more<Tx>(subject: () => Promise<Subject<Tx>>): void {
+  lateStatements(subject, (root, work) => (root as Transacting).transaction((tx) => work(tx as Tx)))
+
   test('a transaction that the application began adds messages', async () => {
     const { store, root, close } = await subject()
     await (root as Transacting).transaction(async (tx) => {
@@ -154,6 +174,18 @@ function more<Tx>(subject: () => Promise<Subject<Tx>>): void {
     await one.store.transaction((tx) => Promise.resolve(expect(other.store.isTransaction(tx)).toBe(false)))
     await one.close()
     await other.close()
+  })
+
+  test('a connection has no more listeners after many transactions than after one', async () => {
+    const { store, close } = await subject()
+    const listeners = (): Promise<number> =>
+      store.transaction((tx) => {
+        const { client } = (tx as { session: { client: EventEmitter & { connection: EventEmitter } } }).session
+        return Promise.resolve(client.listenerCount('error') + client.connection.listenerCount('error'))
+      })
+    const first = await listeners()
+    for (let time = 0; time < 5; time++) expect(await listeners()).toBe(first)
+    await close()
   })
 
   test('messages are refused when the transaction is over', async () => {

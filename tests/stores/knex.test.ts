@@ -4,6 +4,8 @@ import { describe, expect, test } from 'vitest'
 import { fromKnex } from '@stathmos/sdk/stores/knex'
 import { draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
 import { betterSqlite } from '../peers/sqlite.ts'
+import { lateStatements } from './late.ts'
+import { deadlocks, lostConnections } from './mishaps.ts'
 import { CONNECTIONS, storesOver, type Opened, type Subject } from './over.ts'
 
 const peers = createRequire(new URL('../peers/package.json', import.meta.url))
@@ -32,6 +34,8 @@ function sqliteClient(): typeof Knex.Client {
 }
 
 function more(subject: () => Promise<Subject<Knex.Transaction>>): void {
+  lateStatements(subject, (root, work) => (root as Knex).transaction(work))
+
   test('a transaction that the application began adds messages until it ends', async () => {
     const { store, root, close } = await subject()
     const trx = await (root as Knex).transaction()
@@ -58,8 +62,27 @@ describe('a store over Knex', () => {
     more,
   )
   const pool = { min: 0, max: CONNECTIONS }
-  storesOver('PostgreSQL', (connection) => opened({ client: 'pg', connection, pool }), more)
-  storesOver('MariaDB', (connection) => opened({ client: 'mysql2', connection, pool }), more)
+  storesOver(
+    'PostgreSQL',
+    (connection) => opened({ client: 'pg', connection, pool }),
+    (subject) => {
+      more(subject)
+      lostConnections(subject, async (trx) => {
+        const client = (await (trx.client as { acquireConnection(): unknown }).acquireConnection()) as {
+          processID: number
+        }
+        return client.processID
+      })
+    },
+  )
+  storesOver(
+    'MariaDB',
+    (connection) => opened({ client: 'mysql2', connection, pool }),
+    (subject) => {
+      more(subject)
+      deadlocks(subject, (trx, text) => trx.raw(text))
+    },
+  )
 
   test.skipIf(betterSqlite === null)('a database that no store speaks is refused', () => {
     const db = knex({

@@ -13,6 +13,8 @@ import { Pool } from 'pg'
 import { describe, expect, test } from 'vitest'
 import { fromKysely } from '@stathmos/sdk/stores/kysely'
 import { draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
+import { lateStatements } from './late.ts'
+import { deadlocks, lostConnections } from './mishaps.ts'
 import { CONNECTIONS, sqliteFile, storesOver, type Opened, type Subject } from './over.ts'
 
 interface Tables {
@@ -31,6 +33,8 @@ function opened(dialect: Dialect): Promise<Opened<Transaction<Tables>>> {
 }
 
 function more(subject: () => Promise<Subject<Transaction<Tables>>>): void {
+  lateStatements(subject, (root, work) => (root as Kysely<Tables>).transaction().execute(work))
+
   test('a transaction that the application began adds messages', async () => {
     const { store, root, close } = await subject()
     await (root as Kysely<Tables>).transaction().execute(async (trx) => {
@@ -70,9 +74,18 @@ describe('a store over Kysely', () => {
   storesOver('SQLite', (file) => opened(new SqliteDialect({ database: sqliteFile(file) })), more)
   storesOver(
     'PostgreSQL',
-    (connectionString) => opened(new PostgresDialect({ pool: new Pool({ connectionString, max: CONNECTIONS }) })),
+    (connectionString) => {
+      const pool = new Pool({ connectionString, max: CONNECTIONS })
+      // As the page about stores says: Kysely shows the connection of a transaction to nobody.
+      pool.on('error', () => {}).on('connect', (client) => client.on('error', () => {}))
+      return opened(new PostgresDialect({ pool }))
+    },
     (subject) => {
       more(subject)
+      lostConnections(subject, async (trx) => {
+        const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(trx)
+        return rows[0]!.pid
+      })
 
       test('a transaction that PostgreSQL rolled back was not committed, also when nobody let the error through', async () => {
         const { store, close } = await subject()
@@ -89,6 +102,9 @@ describe('a store over Kysely', () => {
   storesOver(
     'MariaDB',
     (uri) => opened(new MysqlDialect({ pool: createPool({ uri, connectionLimit: CONNECTIONS }) })),
-    more,
+    (subject) => {
+      more(subject)
+      deadlocks(subject, (trx, text) => sql.raw(text).execute(trx))
+    },
   )
 })

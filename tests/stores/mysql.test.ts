@@ -11,6 +11,8 @@ import {
   messageOf,
 } from '../../packages/sdk/src/store/contract-sample.ts'
 import { noMariadb, startMariadb } from '../peers/mariadb.ts'
+import { lateStatements } from './late.ts'
+import { deadlocks } from './mishaps.ts'
 import { CONNECTIONS, storesOver } from './over.ts'
 
 describe('a store over mysql2', () => {
@@ -26,6 +28,21 @@ describe('a store over mysql2', () => {
       })
     },
     (subject) => {
+      deadlocks(subject, (connection, text) => connection.query(text, []))
+      lateStatements(subject, async (root, work) => {
+        const connection: PoolConnection = await (root as Pool).getConnection()
+        await connection.beginTransaction()
+        try {
+          await work(connection)
+          await connection.commit()
+        } catch (error) {
+          await connection.rollback()
+          throw error
+        } finally {
+          connection.release()
+        }
+      })
+
       test('a transaction that the application began adds messages', async () => {
         const { store, root, close } = await subject()
         const connection: PoolConnection = await (root as Pool).getConnection()

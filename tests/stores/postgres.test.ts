@@ -1,14 +1,22 @@
-import { Pool } from 'pg'
+import { Pool, type PoolClient, type PoolConfig } from 'pg'
 import postgresJs from 'postgres'
+import { z } from 'zod'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { event, service, type Log } from '@stathmos/sdk'
 import { postgres } from '@stathmos/sdk/stores/postgres'
+import { memoryEngine } from '@stathmos/sdk/transports/memory'
 import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/contract.ts'
 import { draftOf, dueIds, messageOf } from '../../packages/sdk/src/store/contract-sample.ts'
+import { lateStatements } from './late.ts'
+import { lostConnections } from './mishaps.ts'
 import { noPostgres, startPostgres, type PostgresServer } from '../peers/postgres.ts'
 import type { Store } from '../../packages/sdk/src/store/port.ts'
 
 /** More transactions than this wait for a connection. */
 const CONNECTIONS = 12
+
+const Noted = event('noted', z.object({ id: z.string() }))
+const silent: Log = { debug() {}, info() {}, warn() {}, error() {} }
 
 let server: PostgresServer
 let schemas = 0
@@ -39,6 +47,21 @@ async function subject<Tx>(
   }
 }
 
+/** A transaction of the application's own. */
+async function inTransaction(root: unknown, work: (client: PoolClient) => Promise<void>): Promise<void> {
+  const client = await (root as Pool).connect()
+  await client.query('begin')
+  try {
+    await work(client)
+    await client.query('commit')
+  } catch (error) {
+    await client.query('rollback')
+    throw error
+  } finally {
+    client.release()
+  }
+}
+
 describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: ${noPostgres}`}`, () => {
   beforeAll(async () => {
     server = await startPostgres()
@@ -55,7 +78,20 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
         () => pool.end(),
       )
     }
+    lateStatements(open, inTransaction)
     test.each(storeContract({ open, concurrent: true }))('$name', ({ run }) => run())
+  })
+
+  describe('over a client of pg that waits for no answers', () => {
+    lateStatements(() => {
+      const pool = new Pool({ connectionString: server.url, max: CONNECTIONS, pipeline: true } as PoolConfig)
+      return subject(
+        pool,
+        (options) => postgres(pool, options),
+        (text) => pool.query(text),
+        () => pool.end(),
+      )
+    }, inTransaction)
   })
 
   describe('over postgres.js', () => {
@@ -68,6 +104,19 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
         () => sql.end({ timeout: 1 }),
       )
     }
+    lostConnections(
+      async () => {
+        const { store, root, close } = await open()
+        return { store, close, run: async (text) => (root as ReturnType<typeof postgresJs>).unsafe(text) }
+      },
+      async (tx) => {
+        const [row] = await tx<{ pid: number }[]>`select pg_backend_pid() as pid`
+        return row!.pid
+      },
+    )
+    lateStatements(open, async (root, work) => {
+      await (root as ReturnType<typeof postgresJs>).begin(work)
+    })
     test.each(storeContract({ open, concurrent: true }))('$name', ({ run }) => run())
   })
 

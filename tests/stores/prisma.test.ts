@@ -2,9 +2,15 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { fromPrisma } from '@stathmos/sdk/stores/prisma'
 import { draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
 import { generatePrisma, noPrisma, type Generated, type PrismaClient, type TransactionClient } from '../peers/prisma.ts'
+import { lateStatements } from './late.ts'
+import { lostConnections } from './mishaps.ts'
 import { CONNECTIONS, storesOver, type Opened, type Subject } from './over.ts'
 
 function more(subject: () => Promise<Subject<TransactionClient>>): void {
+  lateStatements(subject, async (root, work) => {
+    await (root as PrismaClient).$transaction(work)
+  })
+
   test('a transaction that the application began adds messages until it ends', async () => {
     const { store, root, close } = await subject()
     const over = await (root as PrismaClient).$transaction(async (tx) => {
@@ -55,6 +61,12 @@ describe.skipIf(noPrisma !== null)(`a store over Prisma${noPrisma === null ? '' 
     storesOver('SQLite', generatedFor('sqlite'), more)
   })
   describe('with pg', () => {
-    storesOver('PostgreSQL', generatedFor('postgresql'), more)
+    storesOver('PostgreSQL', generatedFor('postgresql'), (subject) => {
+      more(subject)
+      lostConnections(subject, async (tx) => {
+        const [row] = await tx.$queryRawUnsafe<{ pid: number }[]>('select pg_backend_pid() as pid')
+        return row!.pid
+      })
+    })
   })
 })

@@ -7,6 +7,7 @@ import { sqlite, type SqliteHandle } from '@stathmos/sdk/stores/sqlite'
 import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/contract.ts'
 import { ALL, draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
 import { betterSqlite, noBetterSqlite, nodeSqlite, noNodeSqlite } from '../peers/sqlite.ts'
+import { lateStatements } from './late.ts'
 import type { OpenSqlite } from '../peers/sqlite.ts'
 
 type Connection = SqliteHandle & { close(): unknown }
@@ -62,6 +63,21 @@ describe.skipIf(betterSqlite === null)('transactions on one connection of SQLite
     const opened = new Promise<void>((settle) => (resolve = settle))
     return { opened, open: () => resolve() }
   }
+
+  lateStatements(
+    () => subject(open, true),
+    async (root, work) => {
+      const db = root as Database
+      db.exec('begin immediate')
+      try {
+        await work(db)
+        db.exec('commit')
+      } catch (error) {
+        db.exec('rollback')
+        throw error
+      }
+    },
+  )
 
   test('what others ask the store for meanwhile waits, and is not part of them', async () => {
     const { store, close } = await subject(open, false)

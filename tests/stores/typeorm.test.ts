@@ -3,6 +3,8 @@ import { DataSource, type DataSourceOptions, type EntityManager, type QueryRunne
 import { describe, expect, test } from 'vitest'
 import { fromTypeOrm } from '@stathmos/sdk/stores/typeorm'
 import { draftOf, dueIds } from '../../packages/sdk/src/store/contract-sample.ts'
+import { lateStatements } from './late.ts'
+import { deadlocks, lostConnections } from './mishaps.ts'
 import { CONNECTIONS, storesOver, type Opened, type Subject } from './over.ts'
 
 const peers = createRequire(new URL('../peers/package.json', import.meta.url))
@@ -36,6 +38,8 @@ const sqlite = (database: string): DataSourceOptions => ({
 })
 
 function more(subject: () => Promise<Subject<EntityManager>>): void {
+  lateStatements(subject, (root, work) => (root as EntityManager).dataSource.transaction(work))
+
   test('a transaction that the application began adds messages until it ends', async () => {
     const { store, root, close } = await subject()
     const { dataSource } = root as EntityManager
@@ -64,8 +68,25 @@ function more(subject: () => Promise<Subject<EntityManager>>): void {
 describe('a store over TypeORM', () => {
   describe('by entity manager', () => {
     storesOver('SQLite', (file) => managers(sqlite(file)), more)
-    storesOver('PostgreSQL', (url) => managers(postgres(url)), more)
-    storesOver('MariaDB', (url) => managers(mariadb(url)), more)
+    storesOver(
+      'PostgreSQL',
+      (url) => managers(postgres(url)),
+      (subject) => {
+        more(subject)
+        lostConnections(subject, async (manager) => {
+          const [row] = await manager.query<{ pid: number }[]>('select pg_backend_pid() as pid')
+          return row!.pid
+        })
+      },
+    )
+    storesOver(
+      'MariaDB',
+      (url) => managers(mariadb(url)),
+      (subject) => {
+        more(subject)
+        deadlocks(subject, (manager, text) => manager.query(text))
+      },
+    )
   })
   describe('by query runner', () => {
     storesOver(

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer'
-import { SdkError } from '../../errors.ts'
+import { Journal } from './journal.ts'
 import type { SqlDriver, SqlRow, SqlValue } from './driver.ts'
 
 /** What a pool and a connection of `mysql2/promise` have in common, as far as it is used. */
@@ -28,26 +28,25 @@ export interface MysqlPool extends Session {
 
 /** The client `mysql2`: a transaction is a connection after `beginTransaction`, which no client tells from one before it. */
 export function mysqlDriver(pool: MysqlPool): SqlDriver<MysqlConnection> {
-  const ended = new WeakSet<object>()
   return {
     name: 'mysql',
     dialect: 'mysql',
     query: (text, values) => run(pool, text, values),
     async transaction(work) {
       const connection = await pool.getConnection()
-      ended.delete(connection)
+      const journal = journalOf(connection)
       let whole = true
       try {
         // For the next transaction only: the connection is lent.
         await connection.query('set transaction isolation level read committed', [])
         await connection.beginTransaction()
+        journal.own = true
         try {
           const result = await work(connection)
-          ended.add(connection)
+          journal.refuse()
           await connection.commit()
           return result
         } catch (error) {
-          ended.add(connection)
           await connection.rollback().catch(() => (whole = false))
           throw error
         }
@@ -59,11 +58,7 @@ export function mysqlDriver(pool: MysqlPool): SqlDriver<MysqlConnection> {
     },
     bind: (connection) => ({
       async query(text, values) {
-        if (ended.has(connection))
-          throw new SdkError(
-            'transaction_over',
-            'the transaction has ended; await all that is done in it before it ends',
-          )
+        journalOf(connection).refuse()
         return run(connection, text, values)
       },
     }),
@@ -73,9 +68,71 @@ export function mysqlDriver(pool: MysqlPool): SqlDriver<MysqlConnection> {
       !('getConnection' in handle) &&
       'beginTransaction' in handle &&
       'rollback' in handle &&
-      'query' in handle,
+      'query' in handle &&
+      journalOf(handle as MysqlConnection).transaction !== null,
     close: () => Promise.resolve(),
   }
+}
+
+const journals = new WeakMap<object, Journal>()
+
+/**
+ * Keeps a journal of a connection of `mysql2/promise` from the first time that it is asked for. A pool hands out another
+ * object each time that it lends a connection.
+ */
+export function journalOf(connection: MysqlConnection): Journal {
+  const known = journals.get(connection)
+  if (known !== undefined) return known
+  const journal = new Journal()
+  journals.set(connection, journal)
+  const asked = connection as unknown as Asked
+  const plain = asked.query.bind(connection)
+  const ask = async (text: string): Promise<readonly SqlRow[]> => {
+    const [rows] = (await plain(text)) as [unknown]
+    return Array.isArray(rows) ? (rows as readonly SqlRow[]) : []
+  }
+  const noted =
+    (call: Call): Call =>
+    async (statement, ...rest) => {
+      journal.note(textOf(statement))
+      try {
+        return await call(statement, ...rest)
+      } catch (error) {
+        await journal.failed(error, ask)
+        throw error
+      }
+    }
+  const { beginTransaction, commit, rollback } = connection
+  asked.query = noted(plain)
+  if (asked.execute !== undefined) asked.execute = noted(asked.execute.bind(connection))
+  Object.assign(connection, {
+    beginTransaction() {
+      journal.begin()
+      return beginTransaction.call(connection)
+    },
+    commit() {
+      journal.end()
+      return commit.call(connection)
+    },
+    rollback() {
+      journal.end()
+      return rollback.call(connection)
+    },
+  })
+  return journal
+}
+
+type Call = (statement: unknown, ...rest: readonly unknown[]) => Promise<unknown>
+
+interface Asked {
+  query: Call
+  execute?: Call
+}
+
+/** Statements are texts, or objects that have them. */
+function textOf(statement: unknown): string {
+  const text = typeof statement === 'object' && statement !== null && 'sql' in statement ? statement.sql : statement
+  return typeof text === 'string' ? text : ''
 }
 
 /** As text: prepared statements take every number as a fraction, and no placeholder after `limit`. */

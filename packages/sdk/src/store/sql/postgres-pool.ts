@@ -1,6 +1,8 @@
 import { SdkError } from '../../errors.ts'
 import type { Clock, Timer } from '../../time/clock.ts'
-import type { SqlDriver, SqlRow, SqlValue } from './driver.ts'
+import { connectionLost } from './failure.ts'
+import { insideOnly } from './postgres-js.ts'
+import type { SqlDriver, SqlRow, SqlSession, SqlValue } from './driver.ts'
 
 interface PgQuery {
   readonly text: string
@@ -22,6 +24,8 @@ export interface PgClient {
   removeListener(event: string, listener: (error?: Error) => void): unknown
   /** Newer versions of `pg`: what the server last said, `I` outside of a transaction. */
   getTransactionStatus?(): string | null
+  /** Newer versions: it sends without waiting for answers. */
+  readonly pipeline?: boolean
 }
 
 /** A pool of `pg`, as far as it is used. */
@@ -66,12 +70,8 @@ export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): S
     names.set(text, name)
     return { name }
   }
-  const run = async (
-    to: Pick<PgPool, 'query'>,
-    text: string,
-    values: readonly SqlValue[],
-  ): Promise<readonly SqlRow[]> => {
-    const { rows } = await to.query({ text, values: [...values], ...nameOf(text) })
+  const run = async (text: string, values: readonly SqlValue[]): Promise<readonly SqlRow[]> => {
+    const { rows } = await pool.query({ text, values: [...values], ...nameOf(text) })
     return rows as readonly SqlRow[]
   }
   // The pool replaces idle connections that are lost; without anybody who hears of it, the process would end.
@@ -82,7 +82,7 @@ export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): S
     name: 'postgres',
     dialect: 'postgres',
     tellsRollback: true,
-    query: (text, values) => run(pool, text, values),
+    query: run,
     async transaction(work) {
       const client = await pool.connect()
       const command = (text: string): ReturnType<PgClient['query']> => client.query({ text, values: [] })
@@ -101,8 +101,7 @@ export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): S
         } catch (error) {
           await command('rollback').catch(lost)
           if (broken === undefined) throw error
-          const options = { retryable: true, cause: error }
-          throw new SdkError('store_down', 'the connection was lost during a transaction: see the cause', options)
+          throw connectionLost(error)
         }
       } finally {
         client.removeListener('error', lost)
@@ -113,7 +112,7 @@ export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): S
     bind: (tx) => ({
       async query(text, values) {
         if (!inTransaction(tx)) throw over()
-        return run(tx, text, values)
+        return inItsTurn(tx, { text, values: [...values], ...nameOf(text) })
       },
     }),
     isTransaction,
@@ -122,7 +121,7 @@ export function pgDriver(pool: PgPool, { prepare, listen, clock }: PgOptions): S
       ? { watch: (channel, changed) => listening(pool, channel, changed, clock, ending) }
       : {}),
     async notify(channel) {
-      await run(pool, 'select pg_notify($1::text, $2::text)', [channel, ''])
+      await run('select pg_notify($1::text, $2::text)', [channel, ''])
     },
     close() {
       for (const end of ending) end()
@@ -193,6 +192,39 @@ function isClient(handle: unknown): handle is PgClient {
     'release' in handle &&
     typeof handle.release === 'function'
   )
+}
+
+/** A client that sends without waiting for answers does not know where it is; the database has to tell. */
+function pipelined(client: PgClient): SqlSession {
+  const unsafe = async (text: string, values: unknown[]): Promise<readonly unknown[]> =>
+    (await client.query({ text, values })).rows
+  return insideOnly({ unsafe }, { prepare: false })
+}
+
+/** A query of `pg` as it waits for its turn. */
+interface Waiting {
+  callback: (error: unknown, result?: { readonly rows: readonly unknown[] }) => void
+  submit(connection: unknown): unknown
+}
+
+/**
+ * Runs a statement if the transaction is still open when its turn comes. A client queues what it is asked for, and only
+ * the answer to what came before tells whether that was the end.
+ */
+async function inItsTurn(client: PgClient, query: PgQuery): Promise<readonly SqlRow[]> {
+  const Query = (client.constructor as { readonly Query?: new (query: PgQuery) => Waiting }).Query
+  if (client.pipeline === true) return pipelined(client).query(query.text, query.values as SqlValue[])
+  if (Query === undefined || client.getTransactionStatus === undefined)
+    return (await client.query(query)).rows as readonly SqlRow[]
+  return new Promise((resolve, reject) => {
+    const waiting = new Query(query)
+    const submit = waiting.submit.bind(waiting)
+    waiting.submit = (connection) => (inTransaction(client) ? submit(connection) : over())
+    waiting.callback = (error, result) =>
+      error ? reject(error instanceof Error ? error : new Error(String(error))) : resolve(result!.rows as SqlRow[])
+    // As it is, a query of its own: the client hands back the same, and tells the callback.
+    void (client as unknown as { query(query: Waiting): unknown }).query(waiting)
+  })
 }
 
 /** Clients that cannot tell are believed. */

@@ -2,8 +2,12 @@ import { SdkError } from '../../../errors.ts'
 import { sqlStore, type SqlStoreOptions } from '../sql-store.ts'
 import { boundValues, hasRows } from './bound-values.ts'
 import { dialectNamed, type AdapterOptions } from './dialect-name.ts'
-import { EndedTransactions } from './ended-transactions.ts'
+import { EndedTransactions } from '../ended-transactions.ts'
 import { SingleConnection, takeWriteLock } from './single-connection.ts'
+import { surviving } from './lost-connection.ts'
+import { Journal } from '../journal.ts'
+import { journalOf as journalOfMysql, type MysqlConnection } from '../mysql-pool.ts'
+import { insideOnly, untilLost, type PostgresTransaction } from '../postgres-js.ts'
 import type { SqlDriver, SqlRow, SqlSession } from '../driver.ts'
 import type { Store } from '../../port.ts'
 
@@ -24,6 +28,8 @@ interface Handle {
   all(query: object): unknown
   run(query: object): unknown
   transaction(work: (tx: Handle) => unknown, config?: { readonly isolationLevel: 'read committed' }): unknown
+  /** Of a transaction; not in Drizzle's types. */
+  readonly session?: { readonly client?: object }
 }
 
 /** By which Drizzle recognises its classes, also those of another copy of it. */
@@ -86,26 +92,40 @@ export function drizzleDriver<Db extends DrizzleLike>(
       if (single !== undefined) return single.alone(() => transactionOfSync(work))
       const run = async (tx: Handle): Promise<T> => {
         if (dialect === 'sqlite') await takeWriteLock(sessionOf(tx))
-        return ended.during(tx, () => work(tx as Tx))
+        if (dialect === 'postgres') surviving(tx.session?.client)
+        const journal = journalOf(tx)
+        journal.own = true
+        const result = await ended.during(tx, () => work(tx as Tx))
+        journal.refuse()
+        return result
       }
       const config = dialect === 'sqlite' ? undefined : ({ isolationLevel: 'read committed' } as const)
-      return (await handle.transaction(run, config)) as T
+      return untilLost(
+        async (body) => (await handle.transaction(body, config)) as T,
+        run,
+        (tx) => ended.end(tx),
+      )
     },
     bind(tx) {
-      const session = sessionOf(tx as Handle)
+      const begun = tx as Handle
+      const session = transactionSession(begun)
       return {
         async query(text, values) {
-          ended.refuse(tx as Handle)
-          if (sync && !open.has(tx as Handle)) throw cannotWait()
+          ended.refuse(begun)
+          if (sync && !open.has(begun)) throw cannotWait()
+          journalOf(begun).refuse()
           return session.query(text, values)
         },
       }
     },
-    isTransaction: (other): other is Tx =>
-      typeof other === 'object' &&
-      other !== null &&
-      (other as Partial<Handle>).dialect === handle.dialect &&
-      kindsOf(other).some((kind) => kind.endsWith('Transaction')),
+    isTransaction(other): other is Tx {
+      if (typeof other !== 'object' || other === null) return false
+      if ((other as Partial<Handle>).dialect !== handle.dialect) return false
+      if (!kindsOf(other).some((kind) => kind.endsWith('Transaction'))) return false
+      // From here on its end is noticed, whoever asks for it.
+      journalOf(other as Handle)
+      return true
+    },
     close: () => Promise.resolve(),
   }
 }
@@ -120,6 +140,41 @@ function sessionOf(handle: Handle): SqlSession {
       return []
     },
   }
+}
+
+/** postgres.js ends its transactions itself, and nobody sees it ask for that: the database has to tell. */
+function transactionSession(tx: Handle): SqlSession {
+  const client = tx.session?.client
+  if (typeof client !== 'function' || !('unsafe' in client)) return sessionOf(tx)
+  return insideOnly(client as unknown as PostgresTransaction, { prepare: false })
+}
+
+const journals = new WeakMap<object, Journal>()
+
+/** Drizzle ends a transaction, and goes back to a savepoint, with the handle that everybody in it has. */
+function journalOf(tx: Handle): Journal {
+  const known = journals.get(tx)
+  if (known !== undefined) return known
+  const client = tx.session?.client
+  const isMysql = client !== undefined && 'beginTransaction' in client && 'changeUser' in client
+  const journal = isMysql ? journalOfMysql(client as unknown as MysqlConnection) : new Journal()
+  journals.set(tx, journal)
+  if (isMysql || typeof tx.execute !== 'function') return journal
+  const execute = tx.execute.bind(tx)
+  tx.execute = (query) => {
+    const text = textOf(query)
+    if (/^(release savepoint|rollback to)\b/i.test(text)) journal.end()
+    else journal.note(text)
+    return execute(query)
+  }
+  return journal
+}
+
+/** The text of a statement that is nothing but text, as those are that end transactions. */
+function textOf(query: object): string {
+  const { queryChunks: chunks } = query as { readonly queryChunks?: readonly { readonly value?: unknown }[] }
+  const value = chunks?.length === 1 ? chunks[0]?.value : undefined
+  return Array.isArray(value) && typeof value[0] === 'string' ? value[0] : ''
 }
 
 /** A statement that is SQL already, in the place of what Drizzle's `sql` makes. */

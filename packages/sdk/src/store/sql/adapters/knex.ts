@@ -1,7 +1,7 @@
 import { boundValues } from './bound-values.ts'
 import { dialectNamed, type AdapterOptions } from './dialect-name.ts'
 import { takeWriteLock } from './single-connection.ts'
-import { transactionOver } from './ended-transactions.ts'
+import { Journal, transactionOver } from '../journal.ts'
 import { sqlStore, type SqlStoreOptions } from '../sql-store.ts'
 import type { SqlDriver, SqlRow, SqlSession } from '../driver.ts'
 import type { Store } from '../../port.ts'
@@ -27,6 +27,7 @@ interface Transaction {
   readonly client: KnexClient
   readonly isTransaction?: boolean
   isCompleted(): boolean
+  on(event: 'query-error', listener: (error: unknown) => void): unknown
 }
 
 /** Knex's own `Knex.Transaction`. */
@@ -59,7 +60,10 @@ export function knexDriver<Db extends KnexLike>(
     async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
       const run = async (trx: unknown): Promise<T> => {
         if (dialect === 'sqlite') await takeWriteLock(sessionOf((trx as Transaction).client))
-        return work(trx)
+        const journal = await journalOf(trx as Transaction)
+        const result = await work(trx)
+        journal.refuse()
+        return result
       }
       return (await knex.transaction(run, dialect === 'sqlite' ? {} : { isolationLevel: 'read committed' })) as T
     },
@@ -68,8 +72,13 @@ export function knexDriver<Db extends KnexLike>(
       const session = sessionOf(trx.client)
       return {
         async query(text, values) {
+          // Completed as soon as its end is asked for.
           if (trx.isCompleted()) throw transactionOver()
-          return session.query(text, values)
+          try {
+            return await session.query(text, values)
+          } catch (error) {
+            throw error instanceof Error && OVER.test(error.message) ? transactionOver(error) : error
+          }
         },
       }
     },
@@ -81,6 +90,22 @@ export function knexDriver<Db extends KnexLike>(
     },
     close: () => Promise.resolve(),
   }
+}
+
+/** What Knex says of a statement whose turn comes after the end; it has no code for it. */
+const OVER = /^Transaction query already complete/
+
+/** Of a transaction of the store's. */
+async function journalOf(trx: Transaction): Promise<Journal> {
+  const journal = new Journal()
+  journal.own = true
+  const { client } = trx
+  const connection = await client.acquireConnection()
+  const ask = async (sql: string): Promise<readonly SqlRow[]> =>
+    rowsIn((await client.query(connection, { method: 'raw', sql, bindings: [] })).response)
+  // Asked for while the error is on its way: ahead of whatever comes next on this connection.
+  trx.on('query-error', (error) => void journal.failed(error, ask))
+  return journal
 }
 
 /** Not `raw`: that counts question marks, and hands the rows to the user's `postProcessResponse`. */

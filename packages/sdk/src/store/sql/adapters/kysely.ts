@@ -1,7 +1,7 @@
 import { boundValues } from './bound-values.ts'
 import { dialectNamed, type AdapterOptions } from './dialect-name.ts'
-import { EndedTransactions } from './ended-transactions.ts'
 import { takeWriteLock } from './single-connection.ts'
+import { Journal, transactionOver } from '../journal.ts'
 import { sqlStore, type SqlStoreOptions } from '../sql-store.ts'
 import type { SqlDriver, SqlRow, SqlSession, SqlValue } from '../driver.ts'
 import type { Store } from '../../port.ts'
@@ -9,7 +9,10 @@ import type { Store } from '../../port.ts'
 /** A Kysely instance, as far as it is used: any version from 0.27. */
 export interface KyselyLike {
   readonly isTransaction: boolean
-  getExecutor(): { readonly adapter: object }
+  getExecutor(): {
+    readonly adapter: object
+    provideConnection<T>(use: (connection: never) => Promise<T>): Promise<T>
+  }
   transaction(): KyselyTransactionBuilder
 }
 
@@ -21,6 +24,22 @@ interface KyselyTransactionBuilder {
 interface KyselySession {
   withoutPlugins(): KyselySession
   executeQuery(query: object): Promise<{ readonly rows: readonly SqlRow[] }>
+}
+
+/** Kysely's own `CompiledQuery`. */
+interface KyselyQuery {
+  readonly sql: string
+}
+
+/** Kysely's own `DatabaseConnection`. */
+interface KyselyConnection {
+  executeQuery(query: KyselyQuery): Promise<{ readonly rows: readonly SqlRow[] }>
+}
+
+/** A transaction of a connection: the connection's journal, and the transaction's number in it. */
+interface Sight {
+  readonly journal: Journal
+  readonly transaction: number | null
 }
 
 /** Kysely's own `Transaction<DB>`. */
@@ -48,8 +67,19 @@ export function kyselyDriver<Db extends KyselyLike>(
   // `PostgresAdapter`, `MysqlAdapter`, `SqliteAdapter`: shared by an instance, its copies and its transactions.
   const { adapter } = db.getExecutor()
   const dialect = dialectNamed(adapter.constructor.name, 'Kysely', options)
-  const ended = new EndedTransactions()
   const root = sessionOf(db)
+  const sights = new WeakMap<object, Promise<Sight>>()
+  const see = (handle: object): Promise<Sight> => {
+    const known = sights.get(handle)
+    if (known !== undefined) return known
+    const sight = onConnection(handle, (connection) => {
+      const journal = journalOf(connection)
+      return { journal, transaction: journal.transaction }
+    })
+    sights.set(handle, sight)
+    sight.catch(() => {})
+    return sight
+  }
   return {
     name: `${dialect} via kysely`,
     dialect,
@@ -58,26 +88,69 @@ export function kyselyDriver<Db extends KyselyLike>(
       const begun = dialect === 'sqlite' ? db.transaction() : db.transaction().setIsolationLevel('read committed')
       const run = async (trx: unknown): Promise<T> => {
         if (dialect === 'sqlite') await takeWriteLock(sessionOf(trx))
-        return ended.during(trx as object, (tx) => work(tx as Tx))
+        const { journal } = await see(trx as object)
+        journal.own = true
+        const result = await work(trx)
+        journal.refuse()
+        return result
       }
       return (await begun.execute(run)) as T
     },
-    bind(tx) {
-      const session = sessionOf(tx)
-      return {
-        async query(text, values) {
-          ended.refuse(tx as object)
-          return session.query(text, values)
-        },
-      }
+    bind: (tx) => ({
+      async query(text, values) {
+        const { journal, transaction } = await see(tx as object)
+        return onConnection(tx as object, async (connection) => {
+          // Now, and not before: what it is asked for next comes after this.
+          journal.refuse(transaction)
+          return (await connection.executeQuery(compiled(text, boundValues(values)))).rows
+        })
+      },
+    }),
+    isTransaction(handle): handle is Tx {
+      if (typeof handle !== 'object' || handle === null) return false
+      const { isTransaction, getExecutor } = handle as Partial<KyselyLike>
+      if (isTransaction !== true || getExecutor?.call(handle).adapter !== adapter) return false
+      // From here on its end is noticed, whoever asks for it.
+      void see(handle)
+      return true
     },
-    isTransaction: (handle): handle is Tx =>
-      typeof handle === 'object' &&
-      handle !== null &&
-      (handle as Partial<KyselyLike>).isTransaction === true &&
-      (handle as Partial<KyselyLike>).getExecutor?.().adapter === adapter,
     close: () => Promise.resolve(),
   }
+}
+
+/** Uses the connection of a transaction in its turn; at once when nothing else does. */
+async function onConnection<T>(handle: object, use: (connection: KyselyConnection) => T | Promise<T>): Promise<T> {
+  try {
+    return await (handle as KyselyLike).getExecutor().provideConnection(async (connection) => use(connection))
+  } catch (error) {
+    // Kysely says so when the end has been answered, and in words only.
+    if (error instanceof Error && OVER.test(error.message)) throw transactionOver(error)
+    throw error
+  }
+}
+
+const OVER = /^Transaction is already (committed|rolled back)$/
+
+const journals = new WeakMap<object, Journal>()
+
+/** Kysely's drivers begin and end transactions over the same call as all that happens in them. */
+function journalOf(connection: KyselyConnection): Journal {
+  const known = journals.get(connection)
+  if (known !== undefined) return known
+  const journal = new Journal()
+  journals.set(connection, journal)
+  const plain = connection.executeQuery.bind(connection)
+  const ask = async (text: string): Promise<readonly SqlRow[]> => (await plain(compiled(text, []))).rows
+  connection.executeQuery = async (query) => {
+    journal.note(query.sql)
+    try {
+      return await plain(query)
+    } catch (error) {
+      await journal.failed(error, ask)
+      throw error
+    }
+  }
+  return journal
 }
 
 /** Plugins rename columns and change values: not those of the store. */
@@ -91,7 +164,8 @@ function sessionOf(handle: unknown): SqlSession {
 }
 
 /** A statement that is SQL already, as Kysely hands it to its drivers. */
-function compiled(text: string, parameters: readonly SqlValue[]): object {
+function compiled(text: string, parameters: readonly SqlValue[]): KyselyQuery {
   const query = { kind: 'RawNode', sqlFragments: [text], parameters: [] }
-  return { sql: text, parameters, query, queryId: { queryId: 'stathmos' } }
+  const made = { sql: text, parameters, query, queryId: { queryId: 'stathmos' } }
+  return made
 }

@@ -3,7 +3,7 @@ import { sqlStore, type SqlStoreOptions } from '../sql-store.ts'
 import { boundValues, hasRows } from './bound-values.ts'
 import { dialectNamed, type AdapterOptions } from './dialect-name.ts'
 import { takeWriteLock } from './single-connection.ts'
-import { transactionOver } from './ended-transactions.ts'
+import { transactionOver } from '../journal.ts'
 import type { SqlDriver, SqlRow, SqlSession } from '../driver.ts'
 import type { Store } from '../../port.ts'
 

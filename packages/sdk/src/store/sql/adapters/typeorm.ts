@@ -2,7 +2,8 @@ import { SdkError } from '../../../errors.ts'
 import { boundValues } from './bound-values.ts'
 import { dialectNamed, type AdapterOptions } from './dialect-name.ts'
 import { SingleConnection, takeWriteLock } from './single-connection.ts'
-import { transactionOver } from './ended-transactions.ts'
+import { connectionLost } from '../failure.ts'
+import { Journal, transactionOver } from '../journal.ts'
 import { sqlStore, type SqlStoreOptions } from '../sql-store.ts'
 import type { SqlDriver, SqlRow, SqlSession } from '../driver.ts'
 import type { Store } from '../../port.ts'
@@ -11,6 +12,7 @@ import type { Store } from '../../port.ts'
 export interface TypeOrmLike {
   readonly options: { readonly type: string }
   readonly manager: object
+  readonly subscribers: object[]
   createQueryRunner(): TypeOrmQueryRunner
 }
 
@@ -18,6 +20,8 @@ interface TypeOrmQueryRunner {
   readonly manager: object
   readonly isReleased: boolean
   readonly isTransactionActive: boolean
+  /** 1 outside of nested transactions; not in TypeORM's types. */
+  readonly transactionDepth?: number
   startTransaction(isolation?: 'READ COMMITTED'): Promise<void>
   commitTransaction(): Promise<void>
   rollbackTransaction(): Promise<void>
@@ -68,8 +72,10 @@ export function typeOrmDriver<Tx extends object>(
 ): SqlDriver<Tx> {
   const dialect = dialectNamed(dataSource.options.type, 'TypeORM', options)
   const single = dialect === 'sqlite' ? new SingleConnection() : undefined
+  const journals = new Journals(dialect === 'mysql' || dialect === 'mariadb')
 
   async function withRunner<T>(work: (runner: TypeOrmQueryRunner) => Promise<T>): Promise<T> {
+    journals.attach(dataSource)
     const runner = dataSource.createQueryRunner()
     if (runner.isTransactionActive)
       throw new SdkError('conflict', 'the application has a transaction open on the only connection: run it again', {
@@ -94,13 +100,17 @@ export function typeOrmDriver<Tx extends object>(
         await runner.startTransaction(dialect === 'sqlite' ? undefined : 'READ COMMITTED')
         try {
           if (dialect === 'sqlite') await takeWriteLock(sessionOf(runner))
+          const journal = journals.of(runner)
+          journal.own = true
           const result = await work(handleOf(runner) as Tx)
+          journal.refuse()
           await runner.commitTransaction()
           return result
         } catch (error) {
           // The first error says what happened, whatever becomes of a connection that may be gone.
           await runner.rollbackTransaction().catch(() => {})
-          throw error
+          // TypeORM gives a connection back that is lost.
+          throw runner.isReleased ? connectionLost(error) : error
         }
       }),
     bind(tx) {
@@ -108,15 +118,73 @@ export function typeOrmDriver<Tx extends object>(
       return {
         async query(text, values) {
           if (runner === undefined || !isOpen(runner)) throw transactionOver()
+          journals.of(runner).refuse()
           return sessionOf(runner).query(text, values)
         },
       }
     },
     isTransaction(handle): handle is Tx {
       const runner = runnerOf(handle)
-      return runner !== undefined && isOpen(runner) && sourceOf(runner) === dataSource
+      if (runner === undefined || !isOpen(runner) || sourceOf(runner) !== dataSource) return false
+      // From here on its end is noticed, whoever asks for it.
+      journals.attach(dataSource)
+      return journals.of(runner).transaction !== null
     },
-    close: () => Promise.resolve(),
+    close() {
+      journals.detach()
+      return Promise.resolve()
+    },
+  }
+}
+
+interface RunnerEvent {
+  readonly queryRunner: TypeOrmQueryRunner
+}
+
+/** Journals of query runners, kept by a subscriber of the data source: it hears of an end before the database does. */
+class Journals {
+  readonly #journals = new WeakMap<object, Journal>()
+  readonly #subscriber: object
+  #sources: TypeOrmLike['subscribers'][] = []
+
+  constructor(isMysql: boolean) {
+    const ends = ({ queryRunner }: RunnerEvent): void => {
+      if ((queryRunner.transactionDepth ?? 1) <= 1) this.of(queryRunner).end()
+    }
+    this.#subscriber = {
+      beforeTransactionStart: ({ queryRunner }: RunnerEvent) => {
+        if ((queryRunner.transactionDepth ?? 0) === 0) this.of(queryRunner).begin()
+      },
+      beforeTransactionCommit: ends,
+      beforeTransactionRollback: ends,
+      ...(isMysql
+        ? {
+            // Whoever asked hears of the error after this.
+            afterQuery: async ({ queryRunner, success, error }: RunnerEvent & { success: boolean; error: unknown }) => {
+              if (!success) await this.of(queryRunner).failed(error, (text) => sessionOf(queryRunner).query(text, []))
+            },
+          }
+        : {}),
+    }
+  }
+
+  /** Once for each list of subscribers: initializing a data source makes a new one. */
+  attach({ subscribers }: TypeOrmLike): void {
+    if (subscribers.includes(this.#subscriber)) return
+    subscribers.push(this.#subscriber)
+    this.#sources.push(subscribers)
+  }
+
+  detach(): void {
+    for (const subscribers of this.#sources.splice(0)) subscribers.splice(subscribers.indexOf(this.#subscriber), 1)
+  }
+
+  of(runner: TypeOrmQueryRunner): Journal {
+    const known = this.#journals.get(runner)
+    if (known !== undefined) return known
+    const journal = new Journal()
+    this.#journals.set(runner, journal)
+    return journal
   }
 }
 

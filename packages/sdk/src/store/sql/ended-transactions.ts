@@ -1,4 +1,4 @@
-import { SdkError } from '../../../errors.ts'
+import { transactionOver } from './journal.ts'
 
 /** The transactions that an adapter ran and that are over, for libraries whose handles do not tell. */
 export class EndedTransactions {
@@ -21,12 +21,4 @@ export class EndedTransactions {
   refuse(tx: object): void {
     if (this.#ended.has(tx)) throw transactionOver()
   }
-}
-
-export function transactionOver(cause?: unknown): SdkError {
-  return new SdkError(
-    'transaction_over',
-    'the transaction has ended; await all that is done in it before it ends',
-    cause === undefined ? {} : { cause },
-  )
 }
