@@ -152,7 +152,13 @@ test('a receiver gets what the validator fills in and converts; a body has what 
 
 test('data that no receiver could read is refused when it is sent', async () => {
   const Planned = event('visit.planned', z.object({ at: z.date() }))
-  expect(await failure(Planned.encode({ at: new Date(0) }))).toMatchObject({ code: 'invalid_data' })
+  const refused = await failure(Planned.encode({ at: new Date(0) }))
+  expect(refused).toMatchObject({ code: 'invalid_data', data: { issues: [{ path: 'at' }] } })
+  // Not as if the sender had given something else than it did.
+  expect(refused.message).toContain('as JSON gives it back, and that is not: at: ')
+  expect(refused.message).toContain('z.coerce.date()')
+  const wrong = await failure(Planned.encode({ at: 'tomorrow' as never }))
+  expect(wrong.message).not.toContain('JSON')
   const Big = event('big', z.object({ n: z.bigint() }))
   expect((await failure(Big.encode({ n: 1n }))).message).toContain('no form as application/json')
   const circle: { self?: unknown } = {}

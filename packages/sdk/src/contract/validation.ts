@@ -34,15 +34,23 @@ export async function validated(schema: StandardSchemaV1, data: unknown, what: s
 
 /** An `invalid_data` that names the first issues and keeps more of them. */
 export function invalid(what: string, issues: readonly Issue[], cause?: unknown): SdkError {
-  const told = issues
-    .slice(0, ISSUES_TOLD)
-    .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
-    .join('; ')
-  const more = issues.length > ISSUES_TOLD ? `; and ${issues.length - ISSUES_TOLD} more` : ''
-  return new SdkError('invalid_data', `the data is not what ${what} declares: ${told}${more}`, {
+  return new SdkError('invalid_data', `the data is not what ${what} declares: ${inWords(issues)}`, {
     data: { issues: issues.slice(0, ISSUES_KEPT) },
     cause,
   })
+}
+
+/** The issues of an {@link invalid}, in words. */
+export function told({ data }: SdkError): string {
+  return inWords(data['issues'] as readonly Issue[])
+}
+
+function inWords(issues: readonly Issue[]): string {
+  const first = issues
+    .slice(0, ISSUES_TOLD)
+    .map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
+    .join('; ')
+  return issues.length > ISSUES_TOLD ? `${first}; and ${issues.length - ISSUES_TOLD} more` : first
 }
 
 /** What somebody threw, in a few words. */

@@ -2,7 +2,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { SdkError } from '../errors.ts'
 import type { Message } from '../message/message.ts'
 import type { BodyFormat } from './body-format.ts'
-import { invalid, textOf, validated } from './validation.ts'
+import { invalid, textOf, told, validated } from './validation.ts'
 
 /** One version of a contract's data. */
 export interface VersionDefinition {
@@ -117,7 +117,36 @@ async function writeOne(
     const message = `it has no form as ${format.contentType}: ${textOf(cause)}`
     throw invalid(named(chain, version), [{ path: '', message }], cause)
   }
-  return { body, value: await validated(schema, again, named(chain, version)) }
+  return { body, value: await validatedAgain(schema, data, again, version, named(chain, version)) }
+}
+
+/**
+ * What consumers get is not the data but what its body is read as, in which a date is a text. A schema that takes the one and
+ * not the other looks as if the sender had given what it did not give.
+ */
+async function validatedAgain(
+  schema: VersionDefinition['schema'],
+  data: unknown,
+  again: unknown,
+  { format }: VersionDefinition,
+  what: string,
+): Promise<unknown> {
+  try {
+    return await validated(schema, again, what)
+  } catch (cause) {
+    if (!(cause instanceof SdkError)) throw cause
+    const isFine = await validated(schema, data, what).then(
+      () => true,
+      () => false,
+    )
+    if (!isFine) throw cause
+    const isJson = format.contentType === 'application/json'
+    const [name, remedy] = isJson
+      ? ['JSON', 'what JSON has, as z.coerce.date() for a Date, which is a text there, or z.array() for a Set']
+      : [format.contentType, 'what that has']
+    const text = `the data is what ${what} declares, but consumers get it as ${name} gives it back, and that is not: ${told(cause)}; declare ${remedy}`
+    throw new SdkError('invalid_data', text, { data: cause.data, cause })
+  }
 }
 
 async function decoded(
