@@ -4,7 +4,7 @@ import { command } from '../contract/command.ts'
 import type { Contract } from '../contract/contract.ts'
 import { event } from '../contract/event.ts'
 import { SdkError } from '../errors.ts'
-import type { Kept } from '../store/port.ts'
+import type { Kept, RegisterFilter } from '../store/port.ts'
 import { Outbox, type OutboxOptions } from '../outbox/outbox.ts'
 import { OutboxWorld } from '../testing/outbox-world.ts'
 import { SettingsDirectory, type MessageSettings } from './message-settings.ts'
@@ -260,6 +260,18 @@ test('a list has pages of at most 1000, and a count of all', async () => {
 })
 
 describe('submitting', () => {
+  test('is no message that was received: what remembers it is in no list, but where it is named', async () => {
+    const { submission, register } = world()
+    const { id } = await submission.submit(Submitted, { ticketId: 't' }, { externalId: 'DIR-7' })
+    const directions = async (filter: RegisterFilter) =>
+      (await register.list(filter)).entries.map(({ direction }) => direction)
+    expect(await directions({})).toEqual(['out'])
+    expect(await directions({ direction: 'in' })).toEqual([])
+    expect(await register.count({ contract: 'ticket.submitted' })).toBe(1)
+    for (const named of [{ id }, { externalId: 'DIR-7' }, { consumer: 'submissions' }])
+      expect(await directions(named)).toContain('in')
+  })
+
   test.each([
     ['a\0', 'invalid_data'],
     ['x'.repeat(201), 'too_large'],

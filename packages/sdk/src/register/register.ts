@@ -7,6 +7,7 @@ import type { Surroundings } from '../surroundings.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
 import { bulk, type BulkOptions, type BulkResult } from './bulk.ts'
 import type { Pace } from './pace.ts'
+import { SUBMISSIONS } from './submission.ts'
 import { CANCELLABLE, filtersOf, keyOf, namesIds, parkedOf, PAGE, RETRYABLE, type Selection } from './selection.ts'
 
 export interface ListOptions {
@@ -72,11 +73,11 @@ export class Register<Tx> {
     const { limit = 100, after = null } = options
     if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX)
       throw new SdkError('invalid_declaration', `limit is ${limit}; it must be a whole number from 1 to ${LIMIT_MAX}`)
-    return this.#surroundings.store.register.list(filter, limit, after)
+    return this.#surroundings.store.register.list(received(filter), limit, after)
   }
 
   async count(filter: RegisterFilter = {}): Promise<number> {
-    return this.#surroundings.store.register.count(filter)
+    return this.#surroundings.store.register.count(received(filter))
   }
 
   /** Everything of that id: in the outbox, and at every consumer that received it. Empty when there is nothing. */
@@ -225,4 +226,10 @@ export class Register<Tx> {
       return { ...entry, data: undefined, unreadable: error instanceof Error ? error.message : String(error) }
     }
   }
+}
+
+/** That something was submitted is remembered beside what consumers received, and is none of it: shown to who names it. */
+function received(filter: RegisterFilter): RegisterFilter {
+  const { consumer, id, externalId } = filter
+  return (consumer ?? id ?? externalId) !== undefined ? filter : { ...filter, notConsumer: SUBMISSIONS }
 }

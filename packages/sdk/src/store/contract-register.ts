@@ -141,6 +141,8 @@ export const registerPromises: readonly StorePromise[] = [
         [{ contract: 'ticket' }, ''],
         [{ consumer: 'c' }, 'ef'],
         [{ consumer: 'other', state: 'parked' }, 'e'],
+        [{ notConsumer: 'c' }, 'abcde'],
+        [{ notConsumer: 'c', direction: 'in' }, 'e'],
         [{ id: 'e' }, 'ee'],
         [{ key: 'k' }, 'ae'],
         [{ externalId: 'X' }, 'be'],

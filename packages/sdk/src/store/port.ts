@@ -375,6 +375,8 @@ export interface RegisterFilter {
   /** A contract's name; `*` stands for any run of characters. */
   readonly contract?: string
   readonly consumer?: string
+  /** Leaves out what this consumer received. */
+  readonly notConsumer?: string
   readonly id?: string
   readonly key?: string
   readonly externalId?: string

@@ -61,6 +61,7 @@ export function picks(filter: RegisterFilter): (entry: RegisterEntry) => boolean
     (['direction', 'consumer', 'id', 'key', 'externalId'] as const).every(
       (field) => filter[field] === undefined || filter[field] === entry[field],
     ) &&
+    (entry.direction === 'out' || filter.notConsumer === undefined || filter.notConsumer !== entry.consumer) &&
     (states === undefined || states.includes(entry.state)) &&
     (contract === null || contract.test(entry.type)) &&
     (filter.fingerprint === undefined || filter.fingerprint === entry.errors.at(-1)?.fingerprint) &&

@@ -26,6 +26,7 @@ export function conditionOf(shelf: Shelf, filter: RegisterFilter, dialect: Diale
     if (incoming) conditions.push(sql`consumer = ${filter.consumer}`)
     else if (filter.consumer !== '') return null
   }
+  if (filter.notConsumer !== undefined && incoming) conditions.push(sql`consumer <> ${filter.notConsumer}`)
   if (filter.state !== undefined) {
     const asked: readonly RegisterState[] = typeof filter.state === 'string' ? [filter.state] : filter.state
     const states = shelf.states.filter((state) => asked.includes(state))
