@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import { standardErrorLog } from './log.ts'
+import { standardErrorLog, unfailing } from './log.ts'
 
 afterEach(() => {
   vi.restoreAllMocks()
@@ -32,4 +32,21 @@ test('warnings and errors are lines of JSON with the error’s stack, the rest i
 test('a line is bounded, whatever is in an error', () => {
   const [line] = linesOf(() => standardErrorLog.error({ err: new Error('x'.repeat(100_000)) }, 'failed'))
   expect(line!.length).toBeLessThanOrEqual(8_001)
+})
+
+const circle: Record<string, unknown> = {}
+circle['itself'] = circle
+
+test.each([
+  ['goes round in a circle', circle],
+  ['does not want to be looked at', new Proxy({}, { get: () => expect.fail('looked at') })],
+])('what is thrown and %s does not keep a line from being written', (_, thrown) => {
+  const [line] = linesOf(() => standardErrorLog.error({ err: thrown }, 'failed'))
+  expect(JSON.parse(line!)).toMatchObject({ level: 'error', msg: 'failed' })
+})
+
+test('a log that throws is not the caller’s problem', () => {
+  const log = unfailing({ ...standardErrorLog, warn: () => expect.fail('no room') })
+  const [line] = linesOf(() => log.warn({}, 'something'))
+  expect(JSON.parse(line!)).toMatchObject({ msg: 'the log failed', unwritten: 'something' })
 })

@@ -23,9 +23,34 @@ export const standardErrorLog: Log = {
   error: (fields, message) => write('error', fields, message),
 }
 
+/**
+ * The same log, which throws nothing: handlers throw whatever they like, not every log can write it, and over a line that
+ * is not written no message may be forgotten.
+ */
+export function unfailing(log: Log): Log {
+  const say =
+    (level: keyof Log) =>
+    (fields: object, message: string): void => {
+      try {
+        log[level](fields, message)
+      } catch (error) {
+        write('error', { err: error, unwritten: message }, 'the log failed')
+      }
+    }
+  return { debug: say('debug'), info: say('info'), warn: say('warn'), error: say('error') }
+}
+
 function write(level: string, fields: object, message: string): void {
-  const line = JSON.stringify({ level, msg: message, ...fields }, (_, value: unknown) =>
-    value instanceof Error ? (value.stack ?? String(value)) : typeof value === 'bigint' ? String(value) : value,
-  )
-  process.stderr.write(`${line.slice(0, LINE_CHARS_MAX)}\n`)
+  process.stderr.write(`${lineOf(level, fields, message).slice(0, LINE_CHARS_MAX)}\n`)
+}
+
+function lineOf(level: string, fields: object, message: string): string {
+  try {
+    return JSON.stringify({ level, msg: message, ...fields }, (_, value: unknown) =>
+      value instanceof Error ? (value.stack ?? String(value)) : typeof value === 'bigint' ? String(value) : value,
+    )
+  } catch {
+    // A circle, or something that does not want to be looked at.
+    return JSON.stringify({ level, msg: message, fields: Object.keys(fields) })
+  }
 }

@@ -25,7 +25,7 @@ import {
   type OnHandler,
   type OnOptions,
 } from './inbox/declaration.ts'
-import { silentLog, standardErrorLog } from './log.ts'
+import { silentLog, standardErrorLog, unfailing } from './log.ts'
 import { uuidV7 } from './message/message-id.ts'
 import type { RelayOptions } from './outbox/relay-options.ts'
 import type { Retention } from './outbox/cleaner.ts'
@@ -409,7 +409,7 @@ export class Service<Tx> {
       clock,
       random,
       newId: uuidV7(clock, random),
-      log,
+      log: unfailing(log),
       telemetry,
       activity: new Activity(),
     }
