@@ -174,6 +174,9 @@ describe('the service itself', () => {
     expect((await (await world()).run('describe')).out).toContain('name: ticket.close')
     const described = await (await world({ describe: () => ({ service: 'x', handlers: ['a'] }) })).run('describe')
     expect(described.out).toBe('service: x\nhandlers: a\n')
+    const handlers = [{ line: 'x.a: on b' }, { line: 'x.c: on d' }]
+    const short = await (await world({ describe: () => ({ service: 'x', handlers }) })).run('describe', '--short')
+    expect(short.out).toBe('x.a: on b\nx.c: on d\n')
   })
 
   test('has its contracts compared with those that were checked in', async () => {

@@ -25,6 +25,7 @@ const OPTIONS = {
   against: { type: 'string', multiple: true },
   mode: { type: 'string' },
   stored: { type: 'boolean' },
+  short: { type: 'boolean' },
 } as const
 
 export type Flags = ReturnType<typeof parse>['values']

@@ -37,8 +37,18 @@ const describe: Command = async (invocation) => {
     service: app.name,
     contracts: app.contracts.map(({ kind, name, version, keyed }) => ({ kind, name, version, keyed })),
   }
-  tell(invocation, described, () => outline(described))
+  if (invocation.flags.short === true) {
+    const lines = linesOf(described)
+    tell(invocation, lines, () => lines.map((line) => `${line}\n`).join(''))
+  } else tell(invocation, described, () => outline(described))
   return true
+}
+
+/** One line for each handler. */
+function linesOf(described: unknown): readonly string[] {
+  const { handlers } = described as { readonly handlers?: unknown }
+  if (!Array.isArray(handlers)) return []
+  return handlers.flatMap((each: { readonly line?: unknown }) => (typeof each.line === 'string' ? [each.line] : []))
 }
 
 const COMMANDS: Readonly<Record<string, Row>> = {
@@ -58,13 +68,14 @@ const COMMANDS: Readonly<Record<string, Row>> = {
     tables: false,
     help: 'compares the contracts with --against <file>, or --stored',
   },
-  describe: { run: describe, tables: false, help: 'what the service declares' },
+  describe: { run: describe, tables: false, help: 'what the service declares; with --short a line for each handler' },
 }
 
 const FILTERS = `
 Options
   --app <file>            the module that exports the service as \`app\` or by default
   --json                  for programs
+  --short                 of describe
   --dry-run               of what changes something: only says what would happen
   --rate <n/s>            of retry, cancel and redrive: at most so many in a time
   --state, --contract, --consumer, --direction, --key, --external-id, --fingerprint,

@@ -42,6 +42,22 @@ test('an effect is at least once, with its key, and says what becomes of what no
   )
 })
 
+test('a line tells one handler from another', () => {
+  const rate = { limit: 10, per: '1s', key: () => 'k' } as const
+  const lines = [
+    declareOn(Ticket, { name: 'close' }, () => {}),
+    declareBatch(Told, { name: 'index', batch: { size: 10 }, onExhausted: 'drop', retry: { attempts: 1 } }, () => {}),
+    declareEffect(Ticket, { name: 'sms', rate }, () => {}),
+    declareEffect(Told, { name: 'metrics', level: 'at-most-once' }, () => {}),
+  ].map((declaration) => guaranteeOf(declaration, ground).line)
+  expect(lines).toEqual([
+    'helpdesk.close: on ticket.changed, exactly once, in order per key, 10 attempts, then park-key',
+    'helpdesk.index: batch ticket.told, exactly once, in any order, 1 attempt, then drop',
+    'helpdesk.sms: effect ticket.changed, at least once, in order per key, 10 per 1s and key, 10 attempts, then park-key',
+    'helpdesk.metrics: effect ticket.told, at most once, in any order',
+  ])
+})
+
 test('what is handled at most once promises no further attempts', () => {
   const guarantee = guaranteeOf(
     declareEffect(Told, { name: 'metrics', level: 'at-most-once' }, () => {}),

@@ -28,9 +28,13 @@ export interface Guarantee {
   readonly concurrencyPerProcess: number
   /** Calls per time over all processes, for each of the rate's keys. */
   readonly rate: { readonly limit: number; readonly perMs: number; readonly keyed: boolean } | null
+  /** What tells handlers apart, in one line. */
+  readonly line: string
   /** All of it for people. */
   readonly sentence: string
 }
+
+type Facts = Omit<Guarantee, 'line' | 'sentence'>
 
 /** What the guarantee follows from, besides the declaration. */
 export interface Ground {
@@ -45,7 +49,7 @@ export interface Ground {
 export function guaranteeOf<Tx>(declaration: Declaration<Tx>, ground: Ground): Guarantee {
   const { kind, contract, ordered, retry, onExhausted, concurrency } = declaration
   const isLossy = kind === 'effect' && declaration.level === 'at-most-once'
-  const facts: Omit<Guarantee, 'sentence'> = {
+  const facts: Facts = {
     consumer: `${ground.service}.${declaration.name}`,
     contract: contract.name,
     handler: kind,
@@ -67,7 +71,7 @@ export function guaranteeOf<Tx>(declaration: Declaration<Tx>, ground: Ground): G
           }
         : null,
   }
-  return { ...facts, sentence: sentenceOf(facts, ground) }
+  return { ...facts, line: lineOf(facts), sentence: sentenceOf(facts, ground) }
 }
 
 function coverOf<Tx>(declaration: Declaration<Tx>): Guarantee['covers'] {
@@ -103,7 +107,18 @@ const UNCERTAIN = {
   parked: 'A call whose outcome is unknown is left to an operator.',
 } as const
 
-function sentenceOf(facts: Omit<Guarantee, 'sentence'>, ground: Ground): string {
+function lineOf({ consumer, handler, contract, level, order, rate, attempts, exhausted }: Facts): string {
+  const parts = [
+    `${handler} ${contract}`,
+    level.replaceAll('-', ' '),
+    order === 'none' ? 'in any order' : `in order ${order}`,
+    ...(rate === null ? [] : [`${rate.limit} per ${textOf(rate.perMs)}${rate.keyed ? ' and key' : ''}`]),
+    ...(level === 'at-most-once' ? [] : [`${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}, then ${exhausted}`]),
+  ]
+  return `${consumer}: ${parts.join(', ')}`
+}
+
+function sentenceOf(facts: Facts, ground: Ground): string {
   const { consumer, contract, level, order, rememberedMs, attempts, rate, uncertain, exhausted, loses } = facts
   const sentences = [
     facts.handler === 'effect'

@@ -1,6 +1,6 @@
 import { SdkError } from '../../errors.ts'
 import type { Message } from '../../message/message.ts'
-import type { InboxDepth, InboxEntry, InboxState, InboxStore, Kept, Verdict } from '../port.ts'
+import type { InboxDepth, InboxEntry, InboxStore, Kept, Verdict } from '../port.ts'
 import type { MemoryDatabase } from './database.ts'
 import { candidates, claimableAt, entryOf, inName, withRuns, type InRow } from './in-row.ts'
 import { withAttempt } from './out-row.ts'
@@ -50,6 +50,7 @@ export class MemoryInbox implements InboxStore<MemoryTransaction> {
     leaseMs: number,
     limit: number,
     runs = false,
+    bytesMax = Infinity,
   ): Promise<readonly InboxEntry[]> {
     return this.#database.change([], (tx) => {
       const now = this.#database.now()
@@ -59,7 +60,9 @@ export class MemoryInbox implements InboxStore<MemoryTransaction> {
         claimableAt(row)! <= now && tx.tryLock(inName(consumer, row.message.id))
       const due = candidates(rows, consumer, ordered).filter(isFree).slice(0, limit)
       const taken = ordered && runs ? withRuns(rows, due, limit, isFree) : due
-      return taken.map((row) => ({ ...entryOf(this.#run(tx, row, now + leaseMs)), state: row.state }))
+      let bytes = 0
+      const fitting = taken.filter((row, at) => (bytes += row.message.body.byteLength) <= bytesMax || at === 0)
+      return fitting.map((row) => ({ ...entryOf(this.#run(tx, row, now + leaseMs)), state: row.state }))
     })
   }
 
