@@ -25,6 +25,9 @@ const POLL_MS = 5000
 /** Pause when something is due and nothing could be claimed: another process was faster. */
 const CONTESTED_MS = 20
 
+/** Bytes of the bodies that are claimed for all places together; each claim may have one message at least. */
+const CLAIMED_BYTES_MAX = 32 * 1024 * 1024
+
 /** How long the handlers of one transaction may take together; slower ones share it with fewer others. */
 const GROUP_MS = 100
 
@@ -278,10 +281,11 @@ export class Consumer<Tx> {
   }
 
   async #claimFor(places: number, limit: number): Promise<readonly InboxEntry[]> {
-    const { ordered, leaseMs } = this.#declaration
+    const { concurrency, ordered, leaseMs } = this.#declaration
     try {
       const runs = this.#effects === null
-      const entries = await this.#surroundings.store.inbox.claim(this.name, ordered, leaseMs, limit, runs)
+      const bytesMax = Math.ceil((CLAIMED_BYTES_MAX * places) / concurrency)
+      const entries = await this.#surroundings.store.inbox.claim(this.name, ordered, leaseMs, limit, runs, bytesMax)
       if (entries.length > 0) this.#meter.consumed(entries.length)
       const share = Math.ceil(entries.length / places)
       let works: Work[] = []

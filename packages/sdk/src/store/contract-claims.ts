@@ -16,6 +16,7 @@ import {
   states,
   type StorePromise,
 } from './contract-sample.ts'
+import type { InboxEntry } from './port.ts'
 
 /** Stored messages, their claims and what becomes of them. */
 export const claimPromises: readonly StorePromise[] = [
@@ -53,6 +54,35 @@ export const claimPromises: readonly StorePromise[] = [
       )
       assert.deepEqual(taken.flatMap(claimedIds).toSorted(), idsOf(messages).toSorted())
       assert.deepEqual(await claim(store), [])
+    },
+  },
+  {
+    name: 'what is claimed at once fits into the bytes that it may have, and what is larger comes alone and whole',
+    async run({ store }) {
+      const sizes = [10, 4000, 20, 2500, 6000, 1, 0]
+      const messages = sizes.map((bytes) => messageOf({ body: new Uint8Array(bytes).fill(7) }))
+      for (const message of messages) await keep(store, [message])
+      const claims: (readonly InboxEntry[])[] = []
+      for (let look = 0; look < sizes.length; look++) {
+        const entries = await store.inbox.claim('c', true, LONG_MS, 100, true, 5000)
+        if (entries.length > 0) claims.push(entries)
+      }
+      assert.deepEqual(claims.flatMap(claimedIds).toSorted(), idsOf(messages).toSorted())
+      for (const entries of claims) {
+        const bytes = entries.map(({ message }) => message.body.byteLength)
+        assert.ok(bytes.length === 1 || bytes.reduce((sum, size) => sum + size) <= 5000, String(bytes))
+        for (const { message } of entries) assert.ok(message.body.every((byte) => byte === 7))
+      }
+    },
+  },
+  {
+    name: 'of a run of a key as much is claimed as fits, from its beginning',
+    async run({ store }) {
+      const messages = messagesOf(6, { body: new Uint8Array(2000) })
+      await keep(store, messages)
+      const entries = await store.inbox.claim('c', true, LONG_MS, 100, true, 5000)
+      assert.ok(entries.length >= 1 && entries.length <= 2, String(entries.length))
+      assert.deepEqual(claimedIds(entries), idsOf(messages.slice(0, entries.length)))
     },
   },
   {

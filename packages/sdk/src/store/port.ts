@@ -255,6 +255,8 @@ export interface InboxStore<Tx> {
    * With `runs`, and when the earliest of a key only waited, also those right behind it that are `waiting` and due, up to
    * the limit, in their order: whoever claims them handles them one after the other, and settles as `waiting` what comes
    * behind one that fails. A store may return fewer than it could.
+   *
+   * @param bytesMax of all bodies together; a message that is larger comes alone. Default: no bound
    */
   claim(
     consumer: string,
@@ -262,6 +264,7 @@ export interface InboxStore<Tx> {
     leaseMs: number,
     limit: number,
     runs?: boolean,
+    bytesMax?: number,
   ): Promise<readonly InboxEntry[]>
   /** Says in the handler's transaction that a claimed message is done. @throws {SdkError} `lease_lost` */
   finish(tx: Tx, entry: InboxEntry): Promise<void>

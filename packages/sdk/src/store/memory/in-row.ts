@@ -71,14 +71,15 @@ export function withRuns(
   isFree: (row: InRow) => boolean,
 ): InRow[] {
   let room = limit - first.length
+  const behind = new Map<string, InRow[]>()
+  for (const { consumer, message } of first) behind.set(laneOf(consumer, message) ?? '', [])
+  for (const row of rows) if (holds(row)) behind.get(laneOf(row.consumer, row.message) ?? '')?.push(row)
   return first.flatMap((head) => {
     const lane = laneOf(head.consumer, head.message)
     if (lane === null || head.state !== 'waiting') return [head]
     const run = [head]
-    const behind = rows
-      .filter((row) => row.place > head.place && holds(row) && laneOf(row.consumer, row.message) === lane)
-      .toSorted((a, b) => a.place - b.place)
-    for (const row of behind) {
+    for (const row of (behind.get(lane) ?? []).toSorted((a, b) => a.place - b.place)) {
+      if (row.place <= head.place) continue
       if (room === 0 || row.state !== 'waiting' || !isFree(row)) break
       run.push(row)
       room--

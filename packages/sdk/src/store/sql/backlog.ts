@@ -118,9 +118,13 @@ export class Backlog<Tx> {
 
   /** The first rows that are pending and due, held back or not, with their bodies as far as these are small. */
   #pending(ours: Fragment, after: number, limit: number, bodyBytes: number): Promise<readonly SqlRow[]> {
-    const { names, now } = this.#db
+    const { dialect, names, now } = this.#db
     const outbox = raw(names.outbox)
     const columns = MESSAGE_COLUMNS.filter((column) => column !== 'body').map((column) => `o.${column}`)
+    const small = sql`length(o.body) <= ${bodyBytes}`
+    const [body, join] = dialect.joinsBodies
+      ? [raw('b.body'), sql`left join ${outbox} b on b.seq = o.seq and ${small}`]
+      : [sql`case when ${small} then o.body end as body`, raw('')]
     // Whether a row is held is selected and not asked for: PostgreSQL would take the rest for rare, so for rare that the
     // limit seems out of reach, and would read and sort all that is pending for every batch, instead of ending at the limit.
     return this.#db.run(
@@ -129,8 +133,8 @@ export class Backlog<Tx> {
           case when (select 1 from ${outbox} h where h.holds = 1 and h.type = o.type and h.msg_key = o.msg_key
             and h.seq < o.seq and (h.state in ('parked', 'waiting') or h.due_at > ${now}) limit 1) is null
             then 0 else 1 end as held,
-          length(o.body) as body_bytes, case when length(o.body) <= ${bodyBytes} then o.body end as body
-        from ${outbox} o where o.state = 'pending' and o.due_at <= ${now} and o.seq > ${after} and ${ours}
+          length(o.body) as body_bytes, ${body}
+        from ${outbox} o ${join} where o.state = 'pending' and o.due_at <= ${now} and o.seq > ${after} and ${ours}
         order by o.seq ${this.#db.firstOf(limit)}`,
     )
   }

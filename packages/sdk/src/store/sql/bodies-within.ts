@@ -21,11 +21,12 @@ export async function bodiesWithin(
     count++
   }
   const fitting = count === rows.length ? rows : rows.slice(0, count)
-  const unread = fitting.filter((row) => row['body'] === null)
+  const isUnread = (row: SqlRow): boolean => row['body'] === null && numberIn(row, 'body_bytes') > 0
+  const unread = fitting.filter(isUnread)
   if (unread.length === 0) return fitting
   const found = await read(unread.map((row) => textIn(row, 'id')))
   const bodies = new Map(found.map((row) => [textIn(row, 'id'), row['body'] ?? null]))
   return fitting
-    .map((row) => (row['body'] === null ? { ...row, body: bodies.get(textIn(row, 'id')) ?? null } : row))
-    .filter((row) => row['body'] !== null)
+    .map((row) => (isUnread(row) ? { ...row, body: bodies.get(textIn(row, 'id')) ?? null } : row))
+    .filter((row) => !isUnread(row))
 }

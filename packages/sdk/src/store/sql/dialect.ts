@@ -42,6 +42,8 @@ export interface Dialect {
   readonly claimDue?: string
   /** A statement that fails in a transaction that can only be rolled back; absent where there is no such state. */
   readonly probe?: string
+  /** Whether some clients only read bytes that are a column of a table, and not those of an expression. */
+  readonly joinsBodies?: boolean
   /** Whether `insert`, `update` and `delete` can tell what they changed with `returning`. */
   readonly returning: boolean
   /**

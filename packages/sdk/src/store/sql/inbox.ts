@@ -1,4 +1,5 @@
 import { SdkError } from '../../errors.ts'
+import { bodiesWithin } from './bodies-within.ts'
 import { InboxBegin, rowOf } from './inbox-begin.ts'
 import { join, list, raw, sql, type Fragment } from './fragment.ts'
 import {
@@ -19,7 +20,7 @@ import type { Message } from '../../message/message.ts'
 import type { SqlRow, SqlSession } from './driver.ts'
 
 /** States in which a message can be claimed when its time has come. */
-const CLAIMABLE = "state in ('waiting', 'retrying', 'running')"
+const CLAIMABLE = "i.state in ('waiting', 'retrying', 'running')"
 
 /** All states but `done`. */
 const UNDONE: readonly InboxDepth['state'][] = [
@@ -40,9 +41,16 @@ const RUNS_MAX = 32
 
 const CLAIMED = raw(
   ['consumer', 'state', 'attempts', 'errors', 'due_at', 'epoch', 'reason', 'seq', ...MESSAGE_COLUMNS]
+    .filter((column) => column !== 'body')
     .map((column) => `i.${column}`)
     .join(', '),
 )
+
+/** What is selected of rows to claim, and from where. */
+interface Claimable {
+  readonly columns: Fragment
+  readonly table: Fragment
+}
 
 /** A message that is put into the inbox because it is not done yet. */
 type Stored = Omit<Kept, 'state'> & { readonly state: InboxState }
@@ -71,18 +79,26 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
     leaseMs: number,
     limit: number,
     runs = false,
+    bytesMax = Number.MAX_SAFE_INTEGER,
   ): Promise<readonly InboxEntry[]> {
     const { dialect, names, now } = this.#db
     const due = this.#due()
+    const claimable = this.#claimable(Math.floor(bytesMax / limit))
     return this.#db.together(async (session) => {
       const first = await this.#db.run(
         session,
-        sql`select ${CLAIMED} from ${raw(names.inbox)} i
+        sql`select ${claimable.columns} from ${claimable.table}
           where i.consumer = ${consumer} and ${raw(CLAIMABLE)} and ${due} <= ${now} and ${this.#first(consumer, ordered)}
           order by ${due}, i.seq limit ${limit}${raw(dialect.forUpdateOfFree)}`,
       )
       if (first.length === 0) return []
-      const rows = ordered && runs ? await this.#runs(session, consumer, first, limit) : first
+      const found = ordered && runs ? await this.#runs(session, consumer, first, limit, claimable) : first
+      const rows = await bodiesWithin(found, bytesMax, (large) =>
+        this.#db.run(
+          session,
+          sql`select id, body from ${raw(names.inbox)} where consumer = ${consumer} and id in ${list(large)}`,
+        ),
+      )
       const ids = rows.map((row) => textIn(row, 'id'))
       await this.#db.run(
         session,
@@ -106,8 +122,9 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
     consumer: string,
     first: readonly SqlRow[],
     limit: number,
+    { columns, table }: Claimable,
   ): Promise<readonly SqlRow[]> {
-    const { dialect, names, now } = this.#db
+    const { dialect, now } = this.#db
     const heads = first.filter((row) => row['msg_key'] !== null && row['state'] === 'waiting').slice(0, RUNS_MAX)
     const each = heads.length === 0 ? 0 : Math.floor((limit - first.length) / heads.length)
     if (each < 1) return first
@@ -115,9 +132,9 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
       session,
       join(
         heads.map(
-          (row, index) => sql`select * from (select ${CLAIMED}, ${raw(String(index))} as head,
+          (row, index) => sql`select * from (select ${columns}, ${raw(String(index))} as head,
             case when i.state = 'waiting' and i.due_at <= ${now} then 1 else 0 end as ready
-            from ${raw(names.inbox)} i where i.consumer = ${consumer} and i.holds = 1 and i.type = ${textIn(row, 'type')}
+            from ${table} where i.consumer = ${consumer} and i.holds = 1 and i.type = ${textIn(row, 'type')}
             and i.msg_key = ${textIn(row, 'msg_key')} and i.seq > ${numberIn(row, 'seq')}
             order by i.seq limit ${each}${raw(dialect.forUpdate)}) ${raw(`r${index}`)}`,
         ),
@@ -243,6 +260,16 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
       state: textIn(row, 'state') as InboxDepth['state'],
       count: numberIn(row, 'messages'),
     }))
+  }
+
+  /** Rows `i` with their bodies, as far as these are small. */
+  #claimable(bodyBytes: number): Claimable {
+    const inbox = raw(this.#db.names.inbox)
+    const small = sql`length(i.body) <= ${bodyBytes}`
+    const columns = sql`${CLAIMED}, coalesce(length(i.body), 0) as body_bytes`
+    return this.#db.dialect.joinsBodies === true
+      ? { columns: sql`${columns}, b.body`, table: sql`${inbox} i left join ${inbox} b on b.seq = i.seq and ${small}` }
+      : { columns: sql`${columns}, case when ${small} then i.body end as body`, table: sql`${inbox} i` }
   }
 
   /** When a row `i` that can be claimed is due. */

@@ -40,6 +40,7 @@ export const sqliteDialect: Dialect = {
   forUpdate: '',
   forUpdateOfFree: '',
   returning: true,
+  joinsBodies: true,
   // `where true` tells the parser that `on` begins no join.
   insertNew: (into, columns, select, key) =>
     sql`insert into ${raw(`${into} (${columns.join(', ')})`)} select * from (${select}) where true
