@@ -1,5 +1,6 @@
-import { nextTurn, type Clock, type Timer } from '../time/clock.ts'
+import { nextTurn, type Clock } from '../time/clock.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
+import { VirtualTime } from './virtual-time.ts'
 
 /** A clock that stands still until somebody moves it on. */
 export interface ManualClock extends Clock {
@@ -16,54 +17,31 @@ export interface ManualClock extends Clock {
   readonly nextAt: number | null
 }
 
-interface Waiting {
-  readonly at: number
-  readonly fire: () => void
-}
-
-/** Monday, 2 March 2026, noon UTC: a time like any other. */
-const START = Date.UTC(2026, 2, 2, 12)
-
 /** A virtual clock for tests: the same calls give the same times, however fast the machine is. */
-export function manualClock(start: number = START): ManualClock {
-  // In the order of setting, which among timers of one time is the order of firing.
-  const waiting = new Set<Waiting>()
-  let now = start
-
-  const earliest = (): Waiting | null => {
-    let first: Waiting | null = null
-    for (const timer of waiting) if (first === null || timer.at < first.at) first = timer
-    return first
-  }
-  const fire = async (timer: Waiting): Promise<void> => {
-    waiting.delete(timer)
-    now = Math.max(now, timer.at)
-    timer.fire()
+export function manualClock(start?: number): ManualClock {
+  const time = new VirtualTime(start)
+  const fireAt = async (at: number): Promise<void> => {
+    time.moveTo(at)
+    time.fire()
     await settle()
   }
   return {
-    now: () => now,
-    monotonic: () => now - start,
-    after(delayMs, fired): Timer {
-      const timer = { at: now + Math.max(delayMs, 0), fire: fired }
-      waiting.add(timer)
-      return { cancel: () => waiting.delete(timer) }
-    },
+    ...time.clock(true),
     async advance(by) {
-      const until = now + milliseconds(by)
+      const until = time.now + milliseconds(by)
       await settle()
-      for (let timer = earliest(); timer !== null && timer.at <= until; timer = earliest()) await fire(timer)
-      now = Math.max(now, until)
+      for (let at = time.nextAt; at !== null && at <= until; at = time.nextAt) await fireAt(at)
+      time.moveTo(until)
     },
     async advanceToNext() {
       await settle()
-      const timer = earliest()
-      if (timer !== null) await fire(timer)
-      return timer !== null
+      const at = time.nextAt
+      if (at !== null) await fireAt(at)
+      return at !== null
     },
     settle,
     get nextAt() {
-      return earliest()?.at ?? null
+      return time.nextAt
     },
   }
 }
