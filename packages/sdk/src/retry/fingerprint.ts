@@ -21,25 +21,38 @@ export function fingerprintOf(error: unknown): string {
 
 /** A failed attempt, for the history. */
 export function attemptOf(error: unknown, attempt: number, at: number, by: string): Attempt {
-  const { name, message } = described(error)
-  const stack =
-    error instanceof Error && typeof error.stack === 'string' ? error.stack.slice(0, STACK_CHARS_MAX) : undefined
+  const { name, message, stack } = described(error)
   return {
     at,
     attempt,
     name,
     message: message.slice(0, MESSAGE_CHARS_MAX),
-    ...(stack === undefined ? {} : { stack }),
+    ...(stack === undefined ? {} : { stack: stack.slice(0, STACK_CHARS_MAX) }),
     fingerprint: fingerprintOf(error),
     by,
   }
 }
 
-/** Handlers throw what they like: objects without a prototype, errors whose message is no text, names with a NUL. */
-function described(error: unknown): { name: string; message: string } {
-  if (!(error instanceof Error)) return { name: 'thrown', message: textOf(error) }
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
-  return { name: nameIn(code ?? textOf(error.name)), message: textOf(error.message) }
+interface Described {
+  readonly name: string
+  readonly message: string
+  readonly stack?: string
+}
+
+/**
+ * Handlers throw what they like: objects without a prototype, errors whose message is no text, names with a NUL, and what
+ * throws when it is looked at.
+ */
+function described(error: unknown): Described {
+  try {
+    if (!(error instanceof Error)) return { name: 'thrown', message: textOf(error) }
+    const { message, name, stack } = error
+    const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined
+    const seen = { name: nameIn(code ?? textOf(name)), message: textOf(message) }
+    return typeof stack === 'string' ? { ...seen, stack } : seen
+  } catch {
+    return { name: 'thrown', message: 'what was thrown does not let itself be looked at' }
+  }
 }
 
 function textOf(value: unknown): string {

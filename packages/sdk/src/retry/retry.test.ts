@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { seededRandom } from '../random.ts'
 import { SdkError } from '../errors.ts'
+import { errorTypeOf } from '../telemetry/conventions.ts'
 import { attemptOf, fingerprintOf } from './fingerprint.ts'
 import { retryPolicy } from './retry-policy.ts'
 
@@ -66,4 +67,19 @@ test.each([
   ['an error with a very long code', Object.assign(new Error('x'), { code: 'E'.repeat(9000) }), 'E'.repeat(100), 'x'],
 ])('whatever a handler throws makes an attempt: %s', (_, error, name, message) => {
   expect(attemptOf(error, 1, 17, 'host:1')).toMatchObject({ name, message, fingerprint: fingerprintOf(error) })
+})
+
+const trap = {
+  get: (): never => {
+    throw new Error('looked at')
+  },
+}
+
+test.each([
+  ['an object', new Proxy({}, trap)],
+  ['an error', new Proxy(new Error('hidden'), trap)],
+])('%s that throws when it is looked at is an attempt that failed like any other', (_, thrown) => {
+  const attempt = attemptOf(thrown, 1, 0, 'host')
+  expect(attempt).toMatchObject({ name: 'thrown', message: 'what was thrown does not let itself be looked at' })
+  expect(errorTypeOf(thrown)).toBe('thrown')
 })

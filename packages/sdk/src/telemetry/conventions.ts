@@ -157,6 +157,11 @@ export function operationTypeOf(operation: Operation): 'create' | 'send' | 'proc
 
 /** What {@link ATTRIBUTE.errorType} says of something that was thrown: its code, or else its class. */
 export function errorTypeOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'thrown'
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.name
+  try {
+    if (!(error instanceof Error)) return 'thrown'
+    return 'code' in error && typeof error.code === 'string' ? error.code : error.name
+  } catch {
+    // It does not let itself be looked at.
+    return 'thrown'
+  }
 }
