@@ -62,6 +62,19 @@ describe('the SDK alone', () => {
     expect(files.filter((file) => /\.test\.|tsbuildinfo|^src/.test(file))).toEqual([])
   })
 
+  test('its source maps hold the sources that they lead to', () => {
+    const directory = join(project.directory, 'node_modules/@stathmos/sdk')
+    const files = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.map'))
+    expect(files.length).toBeGreaterThan(100)
+    for (const file of files) {
+      const { sources, sourcesContent } = JSON.parse(readFileSync(join(directory, file), 'utf8')) as {
+        readonly sources: readonly string[]
+        readonly sourcesContent?: readonly string[]
+      }
+      expect(sourcesContent?.length, file).toBe(sources.length)
+    }
+  })
+
   test('every entry can be imported without any peer', async () => {
     const { exports } = JSON.parse(
       readFileSync(join(project.directory, 'node_modules/@stathmos/sdk/package.json'), 'utf8'),
