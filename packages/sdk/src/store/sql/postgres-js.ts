@@ -38,27 +38,35 @@ export function postgresJsDriver(
 ): SqlDriver<PostgresTransaction> {
   const ending = new Set<() => void>()
   const ended = new EndedTransactions()
+  /** Transactions whose end the store asks for itself: what was asked for before it comes before it. */
+  const own = new WeakSet<object>()
+  const session = (to: PostgresSession): SqlSession => ({
+    query: async (text, values) => (await to.unsafe(text, [...values] as never[], { prepare })) as readonly SqlRow[],
+  })
   return {
     name: 'postgres via postgres.js',
     dialect: 'postgres',
     // `begin` rejects when any statement in it failed, whoever caught that.
     tellsRollback: true,
-    query: async (text, values) => (await sql.unsafe(text, [...values] as never[], { prepare })) as readonly SqlRow[],
+    query: (text, values) => session(sql).query(text, values),
     async transaction<T>(work: (tx: PostgresTransaction) => Promise<T>): Promise<T> {
       // Arrays that the work resolves with would be taken as queries to wait for.
       const boxed = await untilLost<PostgresTransaction, { readonly result: T }>(
         (body) => sql.begin('isolation level read committed', body) as Promise<{ readonly result: T }>,
-        async (tx) => ({ result: await ended.during(tx, work) }),
+        async (tx) => {
+          own.add(tx)
+          return { result: await ended.during(tx, work) }
+        },
         (tx) => ended.end(tx),
       )
       return boxed.result
     },
     bind(tx) {
-      const session = insideOnly(tx, { prepare })
+      const inside = own.has(tx) ? session(tx) : insideOnly(tx, { prepare })
       return {
         async query(text, values) {
           ended.refuse(tx)
-          return session.query(text, values)
+          return inside.query(text, values)
         },
       }
     },

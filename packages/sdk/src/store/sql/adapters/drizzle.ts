@@ -108,13 +108,13 @@ export function drizzleDriver<Db extends DrizzleLike>(
     },
     bind(tx) {
       const begun = tx as Handle
-      const session = transactionSession(begun)
       return {
         async query(text, values) {
           ended.refuse(begun)
           if (sync && !open.has(begun)) throw cannotWait()
-          journalOf(begun).refuse()
-          return session.query(text, values)
+          const journal = journalOf(begun)
+          journal.refuse()
+          return (journal.own ? sessionOf(begun) : transactionSession(begun)).query(text, values)
         },
       }
     },

@@ -9,10 +9,7 @@ import type { Store } from '../../port.ts'
 /** A Kysely instance, as far as it is used: any version from 0.27. */
 export interface KyselyLike {
   readonly isTransaction: boolean
-  getExecutor(): {
-    readonly adapter: object
-    provideConnection<T>(use: (connection: never) => Promise<T>): Promise<T>
-  }
+  getExecutor(): { readonly adapter: object }
   transaction(): KyselyTransactionBuilder
 }
 
@@ -34,6 +31,11 @@ interface KyselyQuery {
 /** Kysely's own `DatabaseConnection`. */
 interface KyselyConnection {
   executeQuery(query: KyselyQuery): Promise<{ readonly rows: readonly SqlRow[] }>
+}
+
+/** Kysely's own `Transaction` as it is at run time. */
+interface KyselyBegun {
+  getExecutor(): { provideConnection<T>(use: (connection: KyselyConnection) => Promise<T>): Promise<T> }
 }
 
 /** A transaction of a connection: the connection's journal, and the transaction's number in it. */
@@ -121,7 +123,7 @@ export function kyselyDriver<Db extends KyselyLike>(
 /** Uses the connection of a transaction in its turn; at once when nothing else does. */
 async function onConnection<T>(handle: object, use: (connection: KyselyConnection) => T | Promise<T>): Promise<T> {
   try {
-    return await (handle as KyselyLike).getExecutor().provideConnection(async (connection) => use(connection))
+    return await (handle as KyselyBegun).getExecutor().provideConnection(async (connection) => use(connection))
   } catch (error) {
     // Kysely says so when the end has been answered, and in words only.
     if (error instanceof Error && OVER.test(error.message)) throw transactionOver(error)
