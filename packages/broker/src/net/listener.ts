@@ -4,6 +4,7 @@ import type { Clock } from '@stathmos/std'
 import type { Log } from '../log/log.ts'
 import type { Protocol } from '../session/protocol.ts'
 import { Connection } from './connection.ts'
+import { acceptLean } from './lean-accepts.ts'
 import { portInUse } from './port-in-use.ts'
 
 /** A port that accepts connections of one protocol. */
@@ -83,6 +84,10 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       reject(error.code === 'EADDRINUSE' ? portInUse(protocol.name, options.port) : error)
     })
     server.listen({ host: options.host, port: options.port, backlog: BACKLOG }, resolve)
+  })
+  acceptLean(server, (socket) => {
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, KEEP_ALIVE_MS)
   })
   server.removeAllListeners('error')
   // Accepting can fail (EMFILE when others use up the descriptors); the next connection tries again.

@@ -4,6 +4,7 @@ import { systemClock, type Clock } from '@stathmos/std'
 import { afterEach, expect, test } from 'vitest'
 import { silentLog } from '../log/log.ts'
 import type { Protocol, Session, Transport } from '../session/protocol.ts'
+import { acceptLean } from './lean-accepts.ts'
 import { openListener, type Listener } from './listener.ts'
 import { portHolder } from './port-holder.ts'
 import { portInUse } from './port-in-use.ts'
@@ -194,6 +195,33 @@ test('a listener that has stopped accepting refuses and keeps the connections it
   const [error] = await once(late, 'error')
   expect((error as NodeJS.ErrnoException).code).toBe('ECONNREFUSED')
   expect(session.events).toEqual([])
+})
+
+test('a connection that cannot be accepted is the server’s error still', async () => {
+  await listen()
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  acceptLean(server, () => {})
+  const failed = once(server, 'error')
+  // oxlint-disable-next-line no-underscore-dangle -- The name is Node's.
+  ;(server as unknown as { _handle: { onconnection(error: number): void } })._handle.onconnection(-24)
+  expect(await failed).toMatchObject([{ code: 'EMFILE', syscall: 'accept' }])
+  server.close()
+})
+
+test('where Node keeps its handles elsewhere, a server accepts as Node does', async () => {
+  await listen()
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { _handle: handle } = server as unknown as { _handle: object | null }
+  Object.assign(server, { _handle: null })
+  acceptLean(server, () => expect.unreachable())
+  Object.assign(server, { _handle: handle })
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const [accepted] = (await once(server, 'connection')) as [Socket]
+  accepted.destroy()
+  client.destroy()
+  server.close()
 })
 
 test('all sockets are read into one buffer', async () => {
