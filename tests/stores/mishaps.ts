@@ -16,9 +16,10 @@ type RunIn<Tx> = (tx: Tx, text: string) => PromiseLike<unknown>
 export function deadlocks<Tx>(subject: () => Promise<MishapSubject<Tx>>, runIn: RunIn<Tx>): void {
   test('a deadlock that a handler keeps to itself rolls back all of it, and is a conflict', async () => {
     const { store, run, close } = await subject()
-    await run('create or replace table locked (id int primary key, n int not null)')
+    await run('drop table if exists locked, written')
+    await run('create table locked (id int primary key, n int not null)')
     await run('insert into locked select seq, 0 from seq_1_to_100')
-    await run('create or replace table written (n int)')
+    await run('create table written (n int)')
     let [held, asking] = [(): void => {}, (): void => {}]
     const isHeld = new Promise<void>((resolve) => (held = resolve))
     const isAsked = new Promise<void>((resolve) => (asking = resolve))

@@ -49,7 +49,8 @@ export const mysqlDialect: Dialect = {
   now: "(timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) div 1000)",
   rows(json, alias, columns) {
     const cells = Object.entries(columns).map(([name, cell]) => `${name} ${CELLS[cell]} path '$.${name}'`)
-    return sql`json_table(${json}, '$[*]' columns (${raw(cells.join(', '))})) as ${raw(alias)}`
+    // A query of its own: MySQL refuses to lock rows that are joined with a table of JSON.
+    return sql`(select * from json_table(${json}, '$[*]' columns (${raw(cells.join(', '))})) as j) as ${raw(alias)}`
   },
   forUpdate: ' for update',
   forUpdateOfFree: ' for update skip locked',
