@@ -13,6 +13,7 @@ export interface PrismaClient {
   $connect(): Promise<void>
   $disconnect(): Promise<void>
   $executeRawUnsafe(text: string, ...values: unknown[]): Promise<number>
+  $queryRawUnsafe<Rows>(text: string, ...values: unknown[]): Promise<Rows>
   $extends(extension: object): PrismaClient
   $transaction<R>(work: (tx: TransactionClient) => Promise<R>, options?: object): Promise<R>
 }

@@ -1,7 +1,8 @@
 // What the gauges of a service ask for every few seconds may not cost more the more is done with.
-import { Pool } from 'pg'
+import { Pool, type PoolClient } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { postgres } from '@stathmos/sdk/stores/postgres'
+import type { Store } from '../../packages/sdk/src/store/port.ts'
 import { noPostgres, startPostgres, type PostgresServer } from '../peers/postgres.ts'
 
 /** Messages that are done with, in the outbox and in the inbox. */
@@ -37,7 +38,7 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
   })
 
   /** Pages that every statement read that the store made of the question. */
-  async function pagesOf(ask: (store: ReturnType<typeof postgres<Pool>>) => Promise<unknown>): Promise<number[]> {
+  async function pagesOf(ask: (store: Store<PoolClient>) => Promise<unknown>): Promise<number[]> {
     const pages: number[] = []
     const watched = new Proxy(pool, {
       get(target, property) {
@@ -52,15 +53,11 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
         }
       },
     })
-    await ask(postgres(watched, { schema: 'm', listen: false }) as never)
+    await ask(postgres(watched, { schema: 'm', listen: false }))
     return pages
   }
 
-  const questions: readonly (readonly [
-    string,
-    (store: ReturnType<typeof postgres<Pool>>) => Promise<unknown>,
-    unknown,
-  ])[] = [
+  const questions: readonly (readonly [string, (store: Store<PoolClient>) => Promise<unknown>, unknown])[] = [
     [
       'outbox',
       (store) => store.outbox.depth(),

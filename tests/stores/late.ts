@@ -6,7 +6,7 @@ import type { Store } from '../../packages/sdk/src/store/port.ts'
 /** What the promises need of a subject. */
 export interface LateSubject<Tx> {
   readonly store: Store<Tx>
-  readonly root: unknown
+  readonly root?: unknown
   close(): Promise<void>
 }
 

@@ -18,7 +18,9 @@ export function deadlocks<Tx>(subject: () => Promise<MishapSubject<Tx>>, runIn: 
     const { store, run, close } = await subject()
     await run('drop table if exists locked, written')
     await run('create table locked (id int primary key, n int not null)')
-    await run('insert into locked select seq, 0 from seq_1_to_100')
+    await run(
+      'insert into locked with recursive s (n) as (select 1 union all select n + 1 from s where n < 100) select n, 0 from s',
+    )
     await run('create table written (n int)')
     let [held, asking] = [(): void => {}, (): void => {}]
     const isHeld = new Promise<void>((resolve) => (held = resolve))

@@ -102,21 +102,25 @@ export function journalOf(connection: MysqlConnection): Journal {
         throw error
       }
     }
-  const { beginTransaction, commit, rollback } = connection
+  const [beginTransaction, commit, rollback] = [
+    connection.beginTransaction.bind(connection),
+    connection.commit.bind(connection),
+    connection.rollback.bind(connection),
+  ]
   asked.query = noted(plain)
   if (asked.execute !== undefined) asked.execute = noted(asked.execute.bind(connection))
   Object.assign(connection, {
     beginTransaction() {
       journal.begin()
-      return beginTransaction.call(connection)
+      return beginTransaction()
     },
     commit() {
       journal.end()
-      return commit.call(connection)
+      return commit()
     },
     rollback() {
       journal.end()
-      return rollback.call(connection)
+      return rollback()
     },
   })
   return journal

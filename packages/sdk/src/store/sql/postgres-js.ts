@@ -137,7 +137,7 @@ export function insideOnly(tx: PostgresSession, options: { readonly prepare: boo
         return (await rows) as readonly SqlRow[]
       } catch (error) {
         await Promise.resolve(rows).catch(() => {})
-        if (hasCode(error, NO_NUMBER) && String((error as Error).message).includes(OVER)) throw transactionOver(error)
+        if (hasCode(error, NO_NUMBER) && (error as Error).message.includes(OVER)) throw transactionOver(error)
         throw error
       }
     },

@@ -221,7 +221,9 @@ async function inItsTurn(client: PgClient, query: PgQuery): Promise<readonly Sql
     const submit = waiting.submit.bind(waiting)
     waiting.submit = (connection) => (inTransaction(client) ? submit(connection) : over())
     waiting.callback = (error, result) =>
-      error ? reject(error instanceof Error ? error : new Error(String(error))) : resolve(result!.rows as SqlRow[])
+      error
+        ? reject(error instanceof Error ? error : new Error('the client failed', { cause: error }))
+        : resolve(result!.rows as SqlRow[])
     // As it is, a query of its own: the client hands back the same, and tells the callback.
     void (client as unknown as { query(query: Waiting): unknown }).query(waiting)
   })

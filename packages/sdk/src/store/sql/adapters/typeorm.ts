@@ -145,7 +145,7 @@ interface RunnerEvent {
 class Journals {
   readonly #journals = new WeakMap<object, Journal>()
   readonly #subscriber: object
-  #sources: TypeOrmLike['subscribers'][] = []
+  readonly #sources: TypeOrmLike['subscribers'][] = []
 
   constructor(isMysql: boolean) {
     const ends = ({ queryRunner }: RunnerEvent): void => {
