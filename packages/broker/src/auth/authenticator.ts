@@ -33,12 +33,12 @@ export function openAuthenticator({
   remoteGuestAllowed,
 }: AuthenticatorOptions): Authenticator {
   const verdicts = new VerdictCache(clock, random)
-  const guesses = new GuessLimiter(clock, log)
+  const guesses = new GuessLimiter(clock, random, log)
   return {
     verify(name, password, peer) {
       const stored = users.user(name)?.passwordHash
       const check = (): Promise<boolean | null> => passwords.matches(password, stored)
-      const answer = verdicts.decide(name, password, stored, () => guesses.run(peer.address, check))
+      const answer = verdicts.decide(name, password, stored, () => guesses.run(peer.address, name, check))
       // The peer of the socket decides, never the listener it came to or an address that somebody claims.
       const welcome = name !== GUEST || peer.loopback || remoteGuestAllowed
       return answer instanceof Promise ? answer.then((right) => right === true && welcome) : answer === true && welcome
