@@ -1,9 +1,9 @@
 // What servers of MySQL and MariaDB have in common for tests: a free port, nothing that survives them, no care about power failures.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
+import { freePort } from '../../bench/peers/process.mjs'
 
 export interface MysqlServer {
   readonly port: number
@@ -71,15 +71,4 @@ async function answering(server: ChildProcess, port: number): Promise<void> {
     }
   }
   throw new Error(`the server ended with ${server.exitCode}`)
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
 }

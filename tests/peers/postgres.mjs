@@ -1,10 +1,10 @@
 // A PostgreSQL server for one file of tests: its own data, a free port, nothing that survives it.
 import { execFile, execFileSync } from 'node:child_process'
 import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { freePort } from '../../bench/peers/process.mjs'
 const PACKAGED = '/usr/lib/postgresql'
 /** Where Debian puts the binaries of the newest version, or what POSTGRES_BIN says; null without any. */
 const binaries = (() => {
@@ -53,14 +53,4 @@ export async function startPostgres({ durable = false } = {}) {
 /** The unprivileged user that every Debian has. */
 function userId(option) {
   return Number(execFileSync('id', [option, 'nobody'], { encoding: 'utf8' }))
-}
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
 }

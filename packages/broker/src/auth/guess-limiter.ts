@@ -37,6 +37,7 @@ interface Suspicion {
 }
 
 interface Login {
+  readonly address: string
   readonly source: string
   readonly check: () => Promise<boolean | null>
   readonly settle: (answer: boolean | null) => void
@@ -69,7 +70,7 @@ export class GuessLimiter {
     this.#next()
     if (!this.#hasRoomFor(source)) return null
     return new Promise((settle, fail) => {
-      this.#waiting.push({ source, check, settle, fail })
+      this.#waiting.push({ address, source, check, settle, fail })
       this.#next()
     })
   }
@@ -88,13 +89,13 @@ export class GuessLimiter {
     if (login !== undefined) void this.#serve(login)
   }
 
-  async #serve({ source, check, settle, fail }: Login): Promise<void> {
+  async #serve({ address, source, check, settle, fail }: Login): Promise<void> {
     this.#busy = true
     const slowed = this.#isSuspect(source)
     const beganMs = this.#clock.monotonic()
     try {
       const answer = await check()
-      if (answer === false) this.#suspect(source)
+      if (answer === false) this.#suspect(source, address)
       settle(answer)
     } catch (error) {
       fail(error)
@@ -126,7 +127,7 @@ export class GuessLimiter {
     return false
   }
 
-  #suspect(source: string): void {
+  #suspect(source: string, address: string): void {
     const wrong = (this.#suspicions.get(source)?.wrong ?? 0) + 1
     this.#suspicions.delete(source)
     this.#suspicions.set(source, { wrong, forgottenAtMs: this.#clock.monotonic() + FORGOTTEN_MS })
@@ -135,7 +136,7 @@ export class GuessLimiter {
       this.#suspicions.delete(oldest)
     }
     if (wrong !== WRONG_MAX + 1) return
-    this.#log.warn('logins slowed: too many wrong passwords', { peer: source.slice(0, source.indexOf(' ')) })
+    this.#log.warn('logins slowed: too many wrong passwords', { peer: address })
     this.#turnAway()
   }
 }
