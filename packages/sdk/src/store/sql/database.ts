@@ -3,6 +3,7 @@ import { join, raw, sql, type Fragment } from './fragment.ts'
 import { translated } from './failure.ts'
 import { numberIn } from './row.ts'
 import { TABLE_NAMES } from './schema.ts'
+import { StatementSize } from './statement-size.ts'
 import type { Cell, Dialect, JsonRow, Names } from './dialect.ts'
 import type { SqlDriver, SqlRow, SqlSession, SqlValue } from './driver.ts'
 
@@ -28,12 +29,14 @@ export class Database<Tx> {
   readonly names: Names
   /** The dialect's time, as SQL. */
   readonly now: Fragment
+  readonly #size: StatementSize | null
 
   constructor(driver: SqlDriver<Tx>, dialect: Dialect, prefix: string, clockSql: string | undefined) {
     this.driver = driver
     this.dialect = dialect
     this.names = namesWith(prefix)
     this.now = raw(clockSql ?? dialect.now)
+    this.#size = dialect.statementLimit === undefined ? null : new StatementSize(dialect.statementLimit)
   }
 
   /** Runs a statement; without a session on its own, committed when the promise resolves. */
@@ -59,8 +62,11 @@ export class Database<Tx> {
   }
 
   async #query(session: SqlSession | null, text: string, values: readonly SqlValue[]): Promise<readonly SqlRow[]> {
+    const runner = session ?? this.driver
     try {
-      return await (session ?? this.driver).query(text, values)
+      if (this.#size?.isDoubtful(text, values) === true)
+        await this.#size.check(text, values, (ask) => runner.query(ask, []))
+      return await runner.query(text, values)
     } catch (error) {
       throw translated(error, this.dialect, true)
     }

@@ -9,7 +9,17 @@ export type Cell = 'text' | 'small' | 'integer'
 export type JsonRow = Readonly<Record<string, string | number | null>>
 
 /** What went wrong in the database, as far as the SDK tells errors apart. */
-export type Failure = 'conflict' | 'down' | 'missing-table' | 'duplicate' | 'other'
+export type Failure = 'conflict' | 'down' | 'missing-table' | 'duplicate' | 'too-large' | 'other'
+
+/** How large a statement may be, where a larger one costs the connection. */
+export interface StatementLimit {
+  /** What the operator can raise. */
+  readonly setting: string
+  /** SQL of the session's limit in bytes. */
+  readonly bytesSql: string
+  /** Bytes of a value as clients write it into the statement. */
+  bytesOf(value: SqlValue): number
+}
 
 /**
  * How one database says what the store wants to say. Everything else is written once, in the SQL that PostgreSQL, SQLite,
@@ -42,6 +52,13 @@ export interface Dialect {
   readonly claimDue?: string
   /** A statement that fails in a transaction that can only be rolled back; absent where there is no such state. */
   readonly probe?: string
+  /** Absent where the database only says by an error that something is too large for it. */
+  readonly statementLimit?: StatementLimit
+  /**
+   * Bytes of the messages that the store writes with one statement, unless a single one has more: what several small ones
+   * take together is never too large.
+   */
+  readonly messagesBytesMax: number
   /** Whether some clients only read bytes that are a column of a table, and not those of an expression. */
   readonly joinsBodies?: boolean
   /** Whether `insert`, `update` and `delete` can tell what they changed with `returning`. */

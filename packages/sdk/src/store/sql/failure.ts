@@ -38,12 +38,25 @@ export function translated(error: unknown, dialect: Dialect, own: boolean): unkn
     case 'missing-table':
       if (!own) return error
       return new SdkError('not_migrated', 'the tables of the store are missing or old: run migrate()', { cause: error })
+    case 'too-large':
+      return own ? tooLarge(error, dialect) : error
     default:
       return error
   }
 }
 
 const REFUSES = 'the database does not take what is written: see the cause'
+
+/** What the database itself refuses, and often ends the connection for. */
+function tooLarge(cause: unknown, { statementLimit }: Dialect): SdkError {
+  const raise = statementLimit === undefined ? '' : `, or raise ${statementLimit.setting}`
+  return new SdkError(
+    'too_large',
+    `a message is larger than the database takes, and nothing of its transaction is kept: store the data elsewhere and ` +
+      `send where it is${raise}; see the cause`,
+    { cause },
+  )
+}
 
 /** A transaction's own connection is gone, which says nothing of others. */
 export function connectionLost(cause: unknown): SdkError {

@@ -1,7 +1,9 @@
+import { Buffer } from 'node:buffer'
 import { likePattern } from './postgres-dialect.ts'
 import { raw, sql } from './fragment.ts'
 import type { Cell, Dialect, Failure } from './dialect.ts'
 import type { ColumnType, Table } from './schema.ts'
+import type { SqlValue } from './driver.ts'
 
 /**
  * Texts compare byte by byte, spaces at the end included. Each of the two reads its own name of it, the other takes it for
@@ -59,6 +61,9 @@ export const mysqlDialect: Dialect = {
     begin: 'set @stathmos_wait = @@innodb_lock_wait_timeout, session innodb_lock_wait_timeout = 1',
     end: 'set session innodb_lock_wait_timeout = @stathmos_wait',
   },
+  statementLimit: { setting: 'max_allowed_packet', bytesSql: '@@max_allowed_packet', bytesOf },
+  // With binaries and quotes written twice as long it fits into the smallest limit that is usual: 1 MiB.
+  messagesBytesMax: 256 * 1024,
   claimDue: CLAIM_DUE,
   returning: false,
   // Of all that `ignore` lets pass only the duplicate can happen: lengths and kinds of values were looked at before.
@@ -98,6 +103,13 @@ export const mysqlDialect: Dialect = {
   // What makes tables ends the transaction, and waits for others that make the same.
   migrationLock: null,
   failureOf,
+}
+
+/** As text: binaries in hexadecimal digits, and a backslash before each of what would end a text or is not printed. */
+function bytesOf(value: SqlValue): number {
+  if (value instanceof Uint8Array) return 2 * value.byteLength + 3
+  if (typeof value !== 'string') return 24
+  return Buffer.byteLength(value) + (value.match(/[\0\b\t\n\r\x1a"'\\]/g)?.length ?? 0) + 2
 }
 
 /** The identity of a row. One that is too long for a key is held by its digest, and found by the end of it. */
@@ -143,6 +155,7 @@ function failureOf(code: string): Failure {
   if (CONFLICTS.has(code)) return 'conflict'
   if (MISSING.has(code)) return 'missing-table'
   if (code === 'ER_DUP_ENTRY' || code === '1062') return 'duplicate'
+  if (code === 'ER_NET_PACKET_TOO_LARGE' || code === '1153') return 'too-large'
   if (DOWN.has(code) || code === 'PROTOCOL_CONNECTION_LOST') return 'down'
   return 'other'
 }

@@ -34,6 +34,7 @@ export const postgresDialect: Dialect = {
   forUpdateOfFree: ' for update skip locked',
   impatience: { begin: "select set_config('lock_timeout', '250ms', true)", end: null },
   probe: 'select 1 as one',
+  messagesBytesMax: 64 * 1024 * 1024,
   returning: true,
   insertNew: (into, columns, select, key) =>
     sql`insert into ${raw(`${into} (${columns.join(', ')})`)} ${select} on conflict (${raw(key.join(', '))}) do nothing`,
@@ -97,6 +98,8 @@ function failureOf(code: string): Failure {
   if (code === '40001' || code === '40P01' || code === '55P03') return 'conflict'
   if (code === '42P01' || code === '3F000' || code === '42703') return 'missing-table'
   if (code === '23505') return 'duplicate'
+  // What a buffer of the server cannot hold: 1 GiB.
+  if (code === '54000') return 'too-large'
   // Connections, too many of them, a server that stops or only takes readers (25006: a replica).
   if (/^(08|53|57P|25006)/.test(code)) return 'down'
   if (/^CONNECTION_|^CONNECT_TIMEOUT$/.test(code)) return 'down'

@@ -24,6 +24,7 @@ const NUMBERED: Readonly<Record<number, Failure>> = {
   11: 'down',
   13: 'down',
   14: 'down',
+  18: 'too-large',
   26: 'down',
   1555: 'duplicate',
   2067: 'duplicate',
@@ -40,6 +41,7 @@ export const sqliteDialect: Dialect = {
   forUpdate: '',
   forUpdateOfFree: '',
   returning: true,
+  messagesBytesMax: 64 * 1024 * 1024,
   joinsBodies: true,
   // `where true` tells the parser that `on` begins no join.
   insertNew: (into, columns, select, key) =>
@@ -79,6 +81,7 @@ export const sqliteDialect: Dialect = {
   failureOf(code) {
     if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) return 'conflict'
     if (code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY') return 'duplicate'
+    if (code === 'SQLITE_TOOBIG') return 'too-large'
     // node:sqlite and sqlite3 say the numbers (sqlite.org/rescode.html); the low eight bits are the kind.
     if (/^\d+$/.test(code)) return NUMBERED[Number(code)] ?? NUMBERED[Number(code) & 0xff] ?? 'other'
     if (/^SQLITE_(CANTOPEN|IOERR|FULL|READONLY|NOTADB|CORRUPT)/.test(code)) return 'down'
