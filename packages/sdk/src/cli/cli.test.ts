@@ -11,6 +11,7 @@ import { Register } from '../register/register.ts'
 import type { Service } from '../service.ts'
 import { OutboxWorld } from '../testing/outbox-world.ts'
 import type { AppOperations } from './app-operations.ts'
+import { tell, type Invocation } from './command.ts'
 import { runAppCommand } from './index.ts'
 import { age, outline, table } from './table.ts'
 
@@ -101,6 +102,14 @@ describe('looking', () => {
     expect((await run('register', 'show', 'none')).code).toBe(1)
   })
 
+  test('for programs a body is text in base64, whatever the driver gives for bytes', () => {
+    let out = ''
+    const io = { cwd: directory, out: (text: string) => void (out += text), err() {} }
+    const bodies = { driver: Buffer.from('{}'), memory: new TextEncoder().encode('{}') }
+    tell({ flags: { json: true }, io } as unknown as Invocation, bodies, () => '')
+    expect(JSON.parse(out)).toEqual({ driver: 'e30=', memory: 'e30=' })
+  })
+
   test('what comes from messages cannot move the cursor', () => {
     expect(table([{ a: 'x\u001b[2Jy\nz' }], { a: ({ a }) => a })).toBe('a\nx [2Jy z\n')
   })
@@ -154,8 +163,24 @@ describe('changing', () => {
     expect(await run('register', 'purge', '--state', 'pending', '--older-than', '1s')).toMatchObject({ code: 1 })
     const ages = ['--state', 'parked', '--older-than', '1s'] as const
     expect((await run('register', 'purge', ...ages, '--dry-run')).out).toBe('would delete 1\n')
+    expect(await run('register', 'purge', ...ages, '--contract', 'ticket.*', '--dry-run')).toMatchObject({ code: 1 })
     expect((await run('register', 'purge', ...ages)).out).toBe('deleted 1\n')
     expect(await base.states()).toEqual({})
+  })
+
+  test('a filter that a command does not look at is refused, and not left out', async () => {
+    const { run, park, base } = await world()
+    await park('a')
+    await base.clock.advance(10_000)
+    const purge = ['register', 'purge', '--state', 'parked', '--older-than', '1s'] as const
+    expect(await run(...purge, '--consumer', 'another')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('does not look at --consumer; it takes --state, --older-than'),
+    })
+    expect(await run('register', 'cancel', '--state', 'parked', '--limit', '1')).toMatchObject({ code: 2 })
+    expect(await run('dlq', '--dry-run')).toMatchObject({ code: 2 })
+    expect(await run('migrate', '--dry-run')).toMatchObject({ code: 2 })
+    expect(await base.states()).toEqual({ a: 'parked' })
   })
 })
 
@@ -201,6 +226,18 @@ describe('the service itself', () => {
       code: 1,
       out: expect.stringContaining('message b'),
     })
+  })
+
+  test('has its contracts compared with what it has to send itself, now or later', async () => {
+    const { run, base } = await world()
+    const body = new TextEncoder().encode('{"reason":7}')
+    const close = { kind: 'command', type: 'ticket.close', body } as const
+    await base.commit({ id: 'now', ...close }, { id: 'of others', type: 'order.placed' })
+    const draft = { ...base.draft({ id: 'later', ...close }), keySeq: null }
+    await base.store.transaction((tx) => base.store.timers.set(tx, [{ draft, dueAt: 9e12, cancelKey: null }]))
+    const { code, out } = await run('schema', 'check', '--stored')
+    expect([code, out]).toEqual([1, expect.stringContaining('2 stored messages, of which 2 cannot be read')])
+    expect(out).toContain('message later')
   })
 })
 

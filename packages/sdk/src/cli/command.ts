@@ -28,8 +28,9 @@ export function tell({ flags, io }: Invocation, value: unknown, text: () => stri
   io.out(flags.json === true ? `${JSON.stringify(value, printable, 2)}\n` : text())
 }
 
-/** Bodies are bytes, which JSON has not. */
-function printable(_: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return value.toString()
-  return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value
+/** Bodies are bytes, which JSON has not: they are told in base64. What drivers give for them has a `toJSON` that came before. */
+function printable(this: Readonly<Record<string, unknown>>, name: string, value: unknown): unknown {
+  const own = this[name]
+  if (own instanceof Uint8Array) return Buffer.from(own).toString('base64')
+  return typeof value === 'bigint' ? value.toString() : value
 }

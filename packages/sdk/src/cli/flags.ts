@@ -30,6 +30,43 @@ const OPTIONS = {
 
 export type Flags = ReturnType<typeof parse>['values']
 
+export type Flag = keyof typeof OPTIONS
+
+/** Flags that say which messages. */
+export const FILTER = [
+  'direction',
+  'state',
+  'contract',
+  'consumer',
+  'key',
+  'external-id',
+  'fingerprint',
+  'older-than',
+  'younger-than',
+] as const satisfies readonly Flag[]
+
+/** Flags that say how many are shown. */
+export const PAGES = ['limit', 'page'] as const satisfies readonly Flag[]
+
+/** Flags that say how many are changed. */
+export const BULK = ['dry-run', 'rate'] as const satisfies readonly Flag[]
+
+/** Flags of every command. */
+const COMMON: readonly Flag[] = ['app', 'json', 'help']
+
+/**
+ * A flag that a command would not look at is refused: what it was to spare would be changed, too.
+ *
+ * @throws {UsageError}
+ */
+export function checkFlags(command: string, flags: Flags, taken: readonly Flag[]): void {
+  const idle = Object.keys(flags).find((flag) => ![...COMMON, ...taken].includes(flag as Flag))
+  if (idle === undefined) return
+  const takes =
+    taken.length === 0 ? 'has no options of its own' : `takes ${taken.map((each) => `--${each}`).join(', ')}`
+  throw new UsageError(`\`${command}\` does not look at --${idle}; it ${takes}`)
+}
+
 const STATES: readonly RegisterState[] = [
   'scheduled',
   'pending',

@@ -1,7 +1,7 @@
 import { SdkError } from '../errors.ts'
 import { loadApp, type AppOperations } from './app-operations.ts'
 import { tell, type Command, type CommandIo } from './command.ts'
-import { flagsOf } from './flags.ts'
+import { BULK, checkFlags, FILTER, flagsOf, PAGES, type Flag } from './flags.ts'
 import * as register from './register-commands.ts'
 import * as schema from './schema-commands.ts'
 import { outline } from './table.ts'
@@ -18,6 +18,7 @@ interface Row {
   readonly help: string
   /** Whether the store's tables have to be there. */
   readonly tables: boolean
+  readonly flags: readonly Flag[]
 }
 
 const migrate: Command = async (invocation) => {
@@ -52,23 +53,65 @@ function linesOf(described: unknown): readonly string[] {
 }
 
 const COMMANDS: Readonly<Record<string, Row>> = {
-  outbox: { run: register.outbox, tables: true, help: 'messages that wait to be sent' },
-  inbox: { run: register.inbox, tables: true, help: 'messages that were received and are not done' },
-  dlq: { run: register.dlq, tables: true, help: 'what was given up, in groups; `dlq redrive` has it tried again' },
-  'register list': { run: register.list, tables: true, help: 'messages of both directions' },
-  'register show': { run: register.show, tables: true, help: 'one message with its data and errors' },
-  'register retry': { run: register.retry, tables: true, help: 'has messages tried again, by id or filter' },
-  'register cancel': { run: register.cancel, tables: true, help: 'takes messages out of the way, by id or filter' },
-  'register edit': { run: register.edit, tables: true, help: 'replaces the data of a parked message: --data <json>' },
-  'register purge': { run: register.purge, tables: true, help: 'deletes by --state and --older-than' },
-  migrate: { run: migrate, tables: false, help: "brings the store's tables to this version" },
-  'schema print': { run: schema.print, tables: false, help: 'the contracts as a file, to be checked in' },
+  outbox: { run: register.outbox, tables: true, flags: [...FILTER, ...PAGES], help: 'messages that wait to be sent' },
+  inbox: {
+    run: register.inbox,
+    tables: true,
+    flags: [...FILTER, ...PAGES],
+    help: 'messages that were received and are not done',
+  },
+  dlq: { run: register.dlq, tables: true, flags: FILTER, help: 'what was given up, in groups' },
+  'dlq redrive': {
+    run: register.redrive,
+    tables: true,
+    flags: [...FILTER, ...BULK],
+    help: 'has it tried again, 50 in a second unless --rate says otherwise',
+  },
+  'register list': {
+    run: register.list,
+    tables: true,
+    flags: [...FILTER, ...PAGES],
+    help: 'messages of both directions',
+  },
+  'register show': { run: register.show, tables: true, flags: [], help: 'one message with its data and errors' },
+  'register retry': {
+    run: register.retry,
+    tables: true,
+    flags: [...FILTER, ...BULK],
+    help: 'has messages tried again, by id or filter',
+  },
+  'register cancel': {
+    run: register.cancel,
+    tables: true,
+    flags: [...FILTER, ...BULK],
+    help: 'takes messages out of the way, by id or filter',
+  },
+  'register edit': {
+    run: register.edit,
+    tables: true,
+    flags: ['data', 'consumer'],
+    help: 'replaces the data of a parked message: --data <json>',
+  },
+  'register purge': {
+    run: register.purge,
+    tables: true,
+    flags: ['state', 'older-than', 'contract', 'dry-run'],
+    help: 'deletes by --state and --older-than',
+  },
+  migrate: { run: migrate, tables: false, flags: [], help: "brings the store's tables to this version" },
+  'schema print': { run: schema.print, tables: false, flags: [], help: 'the contracts as a file, to be checked in' },
   'schema check': {
     run: schema.check,
     tables: false,
+    flags: ['against', 'mode', 'stored'],
     help: 'compares the contracts with --against <file>, or --stored',
   },
-  describe: { run: describe, tables: false, help: 'what the service declares; with --short a line for each handler' },
+  describe: {
+    run: describe,
+    tables: false,
+    flags: ['short'],
+    help: 'what the service declares; with --short a line for each handler',
+  },
 }
 
 const FILTERS = `
@@ -76,11 +119,12 @@ Options
   --app <file>            the module that exports the service as \`app\` or by default
   --json                  for programs
   --short                 of describe
+  --mode <mode>           of schema check: backward, forward or full, which is the default
   --dry-run               of what changes something: only says what would happen
   --rate <n/s>            of retry, cancel and redrive: at most so many in a time
   --state, --contract, --consumer, --direction, --key, --external-id, --fingerprint,
   --older-than, --younger-than, --limit, --page
-                          which messages; a contract may have *, ages are 30s, 5m, 4h, 14d
+                          which messages; a contract may have *, but not to purge; ages are 30s, 5m, 4h, 14d
 `
 
 /**
@@ -96,7 +140,8 @@ export async function runAppCommand(argv: readonly string[], io: CommandIo): Pro
       io.out(help())
       return flags.help === true ? EXIT.ok : EXIT.usage
     }
-    const [row, rest] = rowOf(words)
+    const [name, row, rest] = rowOf(words)
+    checkFlags(name, flags, row.flags)
     const app = await loadApp(flags.app, io.cwd)
     const fine = await withApp(app, async () => {
       if (row.tables || flags.stored === true) await app.store.check()
@@ -117,13 +162,13 @@ async function withApp<T>(app: AppOperations, work: () => Promise<T>): Promise<T
   }
 }
 
-function rowOf(words: readonly string[]): [Row, readonly string[]] {
+function rowOf(words: readonly string[]): [string, Row, readonly string[]] {
   const two = words.slice(0, 2).join(' ')
   for (const [name, length] of [
     [two, 2],
     [words[0]!, 1],
   ] as const)
-    if (Object.hasOwn(COMMANDS, name)) return [COMMANDS[name]!, words.slice(length)]
+    if (Object.hasOwn(COMMANDS, name)) return [name, COMMANDS[name]!, words.slice(length)]
   throw new UsageError(`"${two}" is no command; there are ${Object.keys(COMMANDS).join(', ')}`)
 }
 

@@ -34,13 +34,20 @@ export const inbox: Command = async (invocation) => {
 /** `dlq`: what was given up, in groups. */
 export const dlq: Command = async (invocation) => {
   const { app, flags, words } = invocation
-  const filter = filterOf(flags, await app.store.now())
-  if (words[0] === 'redrive') return changed(invocation, await app.register.redrive(filter, bulkOf(flags)), 'retried')
   if (words[0] !== undefined) throw new UsageError(`"dlq ${words[0]}" is no command; there are dlq and dlq redrive`)
+  const filter = filterOf(flags, await app.store.now())
   const state = filter.state ?? ['parked', 'uncertain']
   const { groups, matched } = await app.register.retry({ ...filter, state }, { dryRun: true })
   tell(invocation, { matched, groups }, () => (matched === 0 ? 'nothing was given up\n' : groupTable(groups)))
   return true
+}
+
+/** `dlq redrive`: has it tried again, at a rate. */
+export const redrive: Command = async (invocation) => {
+  const { app, flags } = invocation
+  noWords(invocation)
+  const filter = filterOf(flags, await app.store.now())
+  return changed(invocation, await app.register.redrive(filter, bulkOf(flags)), 'retried')
 }
 
 /** `register list`. */
@@ -91,6 +98,7 @@ export const edit: Command = async (invocation) => {
 export const purge: Command = async (invocation) => {
   const { app, flags } = invocation
   const olderThan = flags['older-than']
+  noWords(invocation)
   const [state, ...others] = flags.state ?? []
   if (state === undefined || others.length > 0 || olderThan === undefined)
     throw new UsageError('say what to delete: --state sent|done|parked|cancelled|expired --older-than 30d')
@@ -107,8 +115,8 @@ export const purge: Command = async (invocation) => {
 }
 
 async function listed(invocation: Invocation, preset: RegisterFilter): Promise<void> {
-  const { app, flags, io, words } = invocation
-  if (words.length > 0) throw new UsageError(`"${words[0]}" is too much; filters are options, like --state parked`)
+  const { app, flags, io } = invocation
+  noWords(invocation)
   const now = await app.store.now()
   const filter = { ...preset, ...filterOf(flags, now) }
   const page = await app.register.list(filter, { limit: limitOf(flags, LIMIT), after: flags.page ?? null })
@@ -160,6 +168,10 @@ async function selected({ app, flags, words }: Invocation): Promise<readonly str
   if (words.length === 0) return filter
   if (Object.keys(filter).length > 0) throw new UsageError('give ids or a filter, not both')
   return words
+}
+
+function noWords({ words }: Invocation): void {
+  if (words.length > 0) throw new UsageError(`"${words[0]}" is too much; filters are options, like --state parked`)
 }
 
 function oneId({ words }: Invocation): string {

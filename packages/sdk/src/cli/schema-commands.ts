@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Message } from '../message/message.ts'
-import type { Register } from '../register/register.ts'
 import { checkCompatibility, type CompatibilityMode } from '../schema/compatibility.ts'
 import { manifestOf, parseManifest, type Declared, type Manifest } from '../schema/manifest.ts'
 import { checkStoredBodies } from '../schema/stored-bodies.ts'
+import type { RegisterFilter, RegisterPage } from '../store/port.ts'
 import type { AppOperations } from './app-operations.ts'
 import { tell, type Command } from './command.ts'
 import { UsageError } from './usage-error.ts'
@@ -27,7 +27,7 @@ export const check: Command = async (invocation) => {
     throw new UsageError('say what to compare with: --against contracts.json, as `schema print` wrote it, or --stored')
   const earlier = await Promise.all(files.map((file) => readManifest(resolve(io.cwd, file))))
   const findings = checkCompatibility(earlier, manifest(app), mode)
-  const bodies = flags.stored === true ? await checkStoredBodies(app.contracts, stored(app.register)) : null
+  const bodies = flags.stored === true ? await checkStoredBodies(app.contracts, stored(app)) : null
   const told =
     bodies?.unreadable.map(({ id, type, version, error }) => ({ id, type, version, why: error.message })) ?? []
   tell(invocation, { findings, stored: bodies === null ? null : { ...bodies, unreadable: told } }, () => {
@@ -56,12 +56,24 @@ async function readManifest(file: string): Promise<Manifest> {
   return parseManifest(text)
 }
 
-/** What this program would still have to read: what it received and is not done with. */
-async function* stored(register: Pick<Register<unknown>, 'list'>): AsyncGenerator<Message> {
-  const filter = { direction: 'in', state: ['waiting', 'retrying', 'running', 'uncertain', 'parked'] } as const
+/**
+ * What this program would still have to read: what it received and is not done with, and what it has to send itself, now or
+ * later. What it only passes on, because nothing of it declares the contract, is for others to read.
+ */
+async function* stored({ contracts, register }: AppOperations): AsyncGenerator<Message> {
+  const declared = new Set(contracts.map(({ name }) => name))
+  for await (const message of all(register, { direction: 'in', state: [...RECEIVED] })) yield message
+  for await (const message of all(register, { direction: 'out', state: [...TO_SEND] }))
+    if (declared.has(message.type)) yield message
+}
+
+const RECEIVED = ['waiting', 'retrying', 'running', 'uncertain', 'parked'] as const
+const TO_SEND = ['scheduled', 'pending', 'parked'] as const
+
+async function* all(register: AppOperations['register'], filter: RegisterFilter): AsyncGenerator<Message> {
   let after: string | null = null
   do {
-    const page: Awaited<ReturnType<typeof register.list>> = await register.list(filter, { limit: 500, after })
+    const page: RegisterPage = await register.list(filter, { limit: 500, after })
     for (const { message } of page.entries) if (message !== null) yield message
     after = page.next
   } while (after !== null)

@@ -236,6 +236,15 @@ describe('purging', () => {
     expect(await base.states()).toEqual({ c: 'parked' })
   })
 
+  test.each([true, false])('by a pattern is refused: contracts are named (dry run: %s)', async (dryRun) => {
+    const { register, park, base } = world()
+    await park(['a'])
+    await expect(
+      register.purge({ state: 'parked', olderThan: 0, contracts: ['ticket.*'], dryRun }),
+    ).rejects.toMatchObject({ code: 'invalid_declaration' })
+    expect(await base.states()).toEqual({ a: 'parked' })
+  })
+
   test('of what was never sent does not compile, and deletes nothing', async () => {
     const { register, base, clock } = world()
     await base.commit({ id: 'unsent' })

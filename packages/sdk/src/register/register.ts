@@ -162,7 +162,7 @@ export class Register<Tx> {
    * again after that is handled again.
    *
    * @returns how many were deleted, or would be
-   * @throws {SdkError} `invalid_declaration` for another state
+   * @throws {SdkError} `invalid_declaration` for another state, or a pattern in place of a contract's name
    */
   async purge({ state, olderThan, contracts, dryRun = false }: PurgeOptions): Promise<number> {
     const { register } = this.#surroundings.store
@@ -171,6 +171,12 @@ export class Register<Tx> {
       throw new SdkError(
         'invalid_declaration',
         `what is "${state}" is not deleted, because something has still to happen to it; ${PURGEABLE.join(', ')} messages are`,
+      )
+    const pattern = contracts?.find((contract) => contract.includes('*'))
+    if (pattern !== undefined)
+      throw new SdkError(
+        'invalid_declaration',
+        `"${pattern}" is a pattern, by which nothing is deleted; name each contract`,
       )
     const before = (await this.#surroundings.store.now()) - milliseconds(olderThan)
     if (dryRun) {
