@@ -111,12 +111,53 @@ describe.skipIf(betterSqlite === null)('transactions on one connection of SQLite
   test('a synchronous transaction that ended before what it did not wait for is found out', async () => {
     const { store, root, close } = await subject(open, true)
     const db = root as Database
+    let set: Promise<unknown> | undefined
+    db.transaction(() => {
+      set = store.timers.set(db, [{ draft: draftOf(), dueAt: 0, cancelKey: null }])
+    })()
+    await expect(set).rejects.toMatchObject({ code: 'transaction_over' })
+    expect(await store.timers.nextDue()).toBe(null)
+    await close()
+  })
+
+  test('a message is one statement, which is run before a synchronous transaction ends', async () => {
+    const { store, root, close } = await subject(open, true)
+    const db = root as Database
     let added: Promise<unknown> | undefined
     db.transaction(() => {
-      added = store.outbox.add(db, [draftOf({ key: 'k' })])
+      added = store.outbox.add(db, [draftOf({ id: 'a', key: 'k' })])
     })()
-    await expect(added).rejects.toMatchObject({ code: 'transaction_over' })
-    expect(await dueIds(store)).toEqual([])
+    await added
+    expect(await dueIds(store)).toEqual(['a'])
+    await close()
+  })
+
+  test('more messages than are moved at once keep their order and their numbers, and ids that come again are left out', async () => {
+    const { store, close } = await subject(open, true)
+    const many = Array.from({ length: 2500 }, (_, index) => draftOf({ id: `m${index}`, key: `k${index % 3}` }))
+    await store.transaction((tx) => store.outbox.add(tx, many))
+    const again = [
+      draftOf({ id: 'm7', key: 'k0' }),
+      draftOf({ id: 'new', key: 'k0' }),
+      draftOf({ id: 'new', key: 'k0' }),
+    ]
+    await store.transaction((tx) => store.outbox.add(tx, again))
+    expect(await store.outbox.depth()).toMatchObject({ pending: 2501 })
+    const due = await store.outbox.due(ALL, 5000)
+    expect(due.map(({ message }) => message.id)).toEqual([...many.map(({ id }) => id), 'new'])
+    expect(due.map(({ message }) => message.keySeq)).toEqual([
+      ...many.map((_, index) => Math.floor(index / 3) + 1),
+      Math.ceil(2500 / 3) + 1,
+    ])
+    await close()
+  })
+
+  test('bodies that are too many bytes to be moved at once are moved all the same', async () => {
+    const { store, close } = await subject(open, true)
+    const large = Array.from({ length: 5 }, (_, index) => draftOf({ id: `m${index}`, body: new Uint8Array(9_000_000) }))
+    for (const draft of large) await store.transaction((tx) => store.outbox.add(tx, [draft]))
+    expect(await store.outbox.depth()).toMatchObject({ pending: 5 })
+    expect(await dueIds(store)).toEqual(large.map(({ id }) => id))
     await close()
   })
 
@@ -125,10 +166,9 @@ describe.skipIf(betterSqlite === null)('transactions on one connection of SQLite
     const db = root as Database
     db.exec('begin immediate')
     expect(store.isTransaction(db)).toBe(true)
-    const [message] = await store.outbox.add(db, [draftOf({ key: 'k' })])
-    expect(message!.keySeq).toBe(1)
+    await store.outbox.add(db, [draftOf({ id: 'a', key: 'k' })])
     db.exec('commit')
-    expect(await dueIds(store)).toEqual([message!.id])
+    expect(await dueIds(store)).toEqual(['a'])
     await close()
   })
 

@@ -1,6 +1,6 @@
+import { Buffer } from 'node:buffer'
 import type { BodyFormat } from './body-format.ts'
 
-const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true })
 
 /**
@@ -13,7 +13,7 @@ export const json: BodyFormat = {
   encode(data) {
     const text = JSON.stringify(data) as string | undefined
     if (text === undefined) throw new TypeError(`${typeof data} has no form in JSON`)
-    return encoder.encode(text)
+    return Buffer.from(text)
   },
   decode: (body) => JSON.parse(decoder.decode(body)) as unknown,
   shape: () => ({ format: 'json' }),

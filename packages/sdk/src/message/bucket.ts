@@ -11,7 +11,11 @@ const encoder = new TextEncoder()
  */
 export function bucketOf(key: string): number {
   let hash = 0x811c9dc5
-  for (const byte of encoder.encode(key)) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0
+  let at = 0
+  // Most keys are ASCII, whose bytes need not be made.
+  for (; at < key.length && key.charCodeAt(at) < 0x80; at++) hash = Math.imul(hash ^ key.charCodeAt(at), 0x01000193)
+  if (at < key.length) for (const byte of encoder.encode(key.slice(at))) hash = Math.imul(hash ^ byte, 0x01000193)
+  hash >>>= 0
   // The low bits of FNV-1a alone are its weakest.
   return ((hash >>> 16) ^ hash) & (BUCKETS - 1)
 }

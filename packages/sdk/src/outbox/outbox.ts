@@ -19,6 +19,8 @@ export interface OutboxOptions {
 
 /** Most transactions commit within this time after the last message was added to them: until then nobody is told, in ms. */
 const COMMIT_MS = 1
+/** While transactions follow each other, others are told no more often than this, in ms. */
+const TOLD_EVERY_MS = 25
 
 /** All that a service has for sending: the way in for applications and handlers, and what works behind it. */
 export class Outbox<Tx> {
@@ -31,6 +33,7 @@ export class Outbox<Tx> {
   readonly #cleaner: Cleaner<Tx>
   #endGauges: () => void = () => {}
   #telling: Timer | null = null
+  #toldAt = Number.NEGATIVE_INFINITY
 
   /** @throws {SdkError} `invalid_declaration` */
   constructor(surroundings: Surroundings<Tx>, options: OutboxOptions = {}) {
@@ -108,8 +111,11 @@ export class Outbox<Tx> {
   /** They hear of it before the commit or after it, nobody knows, and look again and again for a moment. */
   #tellOthersSoon(): void {
     if (this.#telling !== null || this.#relay?.alone === true) return
-    this.#telling = this.#surroundings.clock.after(COMMIT_MS, () => {
+    const { clock } = this.#surroundings
+    const pauseMs = Math.max(COMMIT_MS, this.#toldAt + TOLD_EVERY_MS - clock.monotonic())
+    this.#telling = clock.after(pauseMs, () => {
       this.#telling = null
+      this.#toldAt = clock.monotonic()
       this.#tellOthers()
     })
   }

@@ -48,12 +48,19 @@ export interface Added {
   readonly dueAt: number | null
 }
 
+const ONE_ADDED: Added = { messages: 1, dueAt: null }
+
 /** Writes messages into the transaction: one statement for the outbox, one for the timers, none for nothing. */
 export async function addAll<Tx>(
   store: Pick<Store<Tx>, 'outbox' | 'timers'>,
   tx: Tx,
   outgoing: readonly Outgoing[],
 ): Promise<Added> {
+  const [only] = outgoing
+  if (outgoing.length === 1 && only!.dueAt === null) {
+    await store.outbox.add(tx, [only!.draft])
+    return ONE_ADDED
+  }
   // Of the same id the first counts, as it does among those that are there already; of the same name the last.
   const drafts = new Map<string, Outgoing['draft']>()
   const timers = new Map<string, Outgoing & { dueAt: number }>()

@@ -57,11 +57,12 @@ export const racePromises: readonly StorePromise[] = [
         const work = run(() =>
           store.transaction(async (tx) => {
             await dawdle(store, tx, (index * 3) % 4)
-            const [message] = await store.outbox.add(tx, [draftOf({ key: 'k' })])
+            const draft = draftOf({ key: 'k' })
+            await store.outbox.add(tx, [draft])
             await dawdle(store, tx, (index * 7) % 5)
             if (fails) throw new Error('the user changed their mind')
             // Whoever uses the same key waits since `add`: the end of the work is in the order of the commits.
-            committing.push(message!.id)
+            committing.push(draft.id)
           }),
         )
         await (fails ? assert.rejects(work, /changed their mind/) : work)
@@ -74,6 +75,24 @@ export const racePromises: readonly StorePromise[] = [
         ofKey.map(({ keySeq }) => keySeq),
         Array.from({ length: MANY }, (_, i) => i + 1),
       )
+    },
+  },
+  {
+    name: 'nobody gets a message before the transaction that adds it has committed',
+    async run({ store }) {
+      let add!: () => void
+      const added = new Promise<void>((resolve) => (add = resolve))
+      const failing = store.transaction(async (tx) => {
+        await store.outbox.add(tx, [draftOf({ key: 'k' }), draftOf()])
+        add()
+        await dawdle(store, tx, 4)
+        throw new Error('the user changed their mind')
+      })
+      await Promise.all([
+        assert.rejects(failing, /changed their mind/),
+        added.then(async () => assert.deepEqual(await dueIds(store), [])),
+      ])
+      assert.deepEqual(await dueIds(store), [])
     },
   },
   {

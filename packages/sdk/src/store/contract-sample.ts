@@ -16,6 +16,8 @@ export interface StoreSubject<Tx> {
   readonly firstOfKeyMayConflict?: boolean
   /** Whether everybody waits while a transaction is open that writes, as in SQLite. */
   readonly oneWriter?: boolean
+  /** Bytes of a body that the database does not take. Absent where nobody has such a message in memory. */
+  readonly tooLargeBytes?: number
   /** A store whose tables were never made, where there are tables. Closed by who asks for it. */
   readonly unmigrated?: () => Promise<Store<Tx>>
   readonly close: () => Promise<void>
@@ -73,15 +75,18 @@ export const plain = <M extends { readonly body: Uint8Array }>(message: M): M =>
 
 export const idsOf = (messages: readonly { readonly id: string }[]): string[] => messages.map(({ id }) => id)
 
-/** Adds messages in a transaction of their own. */
+/** Adds messages in a transaction of their own. @returns what is there now under their ids */
 export async function add<Tx>(store: Store<Tx>, ...drafts: readonly Partial<Draft>[]): Promise<readonly Message[]> {
   const time = Math.floor(await store.now())
-  return store.transaction((tx) =>
-    store.outbox.add(
-      tx,
-      drafts.map((draft) => draftOf({ time, ...draft })),
-    ),
-  )
+  const added = drafts.map((draft) => draftOf({ time, ...draft }))
+  await store.transaction((tx) => store.outbox.add(tx, added))
+  const there = new Map<string, Message>()
+  for (let page = await store.register.list({ direction: 'out' }, 1000, null); ;) {
+    for (const { id, message } of page.entries) if (message !== null) there.set(id, message)
+    if (page.next === null) break
+    page = await store.register.list({ direction: 'out' }, 1000, page.next)
+  }
+  return added.map(({ id }) => there.get(id)!)
 }
 
 /** Ids of what could be sent now. */

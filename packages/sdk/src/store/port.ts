@@ -115,12 +115,12 @@ export interface OutboxDepth {
 
 export interface OutboxStore<Tx> {
   /**
-   * Adds messages, all in one statement, and returns them with their `keySeq`: one more than the last of the same type and
-   * key. Two transactions that use one key wait for each other here, so that the numbers follow the order of the commits;
-   * keys are taken in sorted order, against deadlocks. A message whose id is there already (in any state) is left as it
-   * is and returned as it is there.
+   * Adds messages, all in one statement. At the latest when `due` returns them they have their `keySeq`: one more than the
+   * last of the same type and key, in the order of the commits. Two transactions that use one key may wait for each other
+   * here; keys are taken in sorted order, against deadlocks. What has an id that is there already (in any state) is not
+   * added, and what is there stays as it is.
    */
-  add(tx: Tx, drafts: readonly Draft[]): Promise<readonly Message[]>
+  add(tx: Tx, drafts: readonly Draft[]): Promise<void>
   /**
    * Renews the owner's buckets for `leaseMs` and takes what is free, up to its fair share among the owners that were seen
    * within their leases; gives up what is beyond the share. Proves by writing that the database is not a read-only copy.

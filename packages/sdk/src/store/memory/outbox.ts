@@ -27,22 +27,20 @@ export class MemoryOutbox implements OutboxStore<MemoryTransaction> {
     this.#database = database
   }
 
-  async add(tx: MemoryTransaction, drafts: readonly Draft[]): Promise<readonly Message[]> {
+  async add(tx: MemoryTransaction, drafts: readonly Draft[]): Promise<void> {
     const own = this.#database.own(tx)
     await own.lock(draftLocks(drafts))
-    return this.insert(own, drafts)
+    this.insert(own, drafts)
   }
 
   /** What `add` does once its locks are taken. */
-  insert(tx: OpenTransaction, drafts: readonly Draft[]): Message[] {
+  insert(tx: OpenTransaction, drafts: readonly Draft[]): void {
     const now = this.#database.now()
-    return drafts.map((draft) => {
-      const there = this.rows.get(tx, draft.id)
-      if (there !== undefined) return there.message
+    for (const draft of drafts) {
+      if (this.rows.get(tx, draft.id) !== undefined) continue
       const message = { ...draft, keySeq: draft.keySeq ?? this.#nextNumber(tx, draft) }
       this.rows.put(tx, draft.id, outRow(message, this.#database.serial(), now))
-      return message
-    })
+    }
   }
 
   async lease(owner: string, leaseMs: number): Promise<readonly BucketLease[]> {

@@ -61,6 +61,11 @@ export interface Dialect {
   readonly messagesBytesMax: number
   /** Whether some clients only read bytes that are a column of a table, and not those of an expression. */
   readonly joinsBodies?: boolean
+  /**
+   * Whether there is one writing transaction at a time, from its beginning: rows are added in the order of the commits, and
+   * what a transaction costs is the pages that it writes.
+   */
+  readonly oneWriter?: true
   /** Whether `insert`, `update` and `delete` can tell what they changed with `returning`. */
   readonly returning: boolean
   /**
@@ -122,6 +127,7 @@ export interface OneTrip {
 export interface Names {
   readonly migration: string
   readonly stream: string
+  readonly intake: string
   readonly outbox: string
   readonly bucket: string
   readonly owner: string

@@ -2,7 +2,7 @@ import { SdkError } from '../../errors.ts'
 import { BUCKETS } from '../../message/bucket.ts'
 import { raw, sql } from './fragment.ts'
 import { numberOrNullIn } from './row.ts'
-import { TABLE_NAMES, TABLES } from './schema.ts'
+import { TABLE_NAMES, TABLES, type Table } from './schema.ts'
 import type { Database } from './database.ts'
 import type { SqlSession } from './driver.ts'
 
@@ -31,7 +31,8 @@ export class Migration<Tx> {
     await this.#db.together(async (session) => {
       if (dialect.migrationLock !== null) await this.#db.run(session, raw(dialect.migrationLock))
       for (const statement of this.#before) await this.#db.run(session, raw(statement))
-      for (const [table, definition] of Object.entries(TABLES)) {
+      for (const [table, definition] of Object.entries<Table>(TABLES)) {
+        if (definition.oneWriter === true && dialect.oneWriter !== true) continue
         const name = this.#db.names[table as keyof typeof TABLES]
         const short = this.#prefix + TABLE_NAMES[table as keyof typeof TABLES]
         const indexes = definition.indexes.map((index, number) => ({ ...index, name: `${short}_${number + 1}` }))

@@ -15,6 +15,7 @@ const TEXT_CHARS: Readonly<Partial<Record<ColumnType, number>>> = { word: 20, na
 
 const TYPES: Readonly<Record<ColumnType, string>> = {
   auto: 'bigint auto_increment',
+  place: 'bigint',
   word: `varchar(${TEXT_CHARS.word})`,
   name: `varchar(${TEXT_CHARS.name})`,
   id: `varchar(${TEXT_CHARS.id})`,

@@ -1,12 +1,13 @@
 import { bucketOf, BUCKETS } from '../../message/bucket.ts'
 import { list, raw, sql } from './fragment.ts'
-import { MESSAGE_CELLS, MESSAGE_COLUMNS, messageIn, messageRows, numberIn, numberOrNullIn, textIn } from './row.ts'
+import { MESSAGE_CELLS, MESSAGE_COLUMNS, messageRows, numberIn, textIn } from './row.ts'
+import { bytesOfMessage, NAMES_BYTES, portionsOf } from './portions.ts'
 import { SingleInsertion } from './single-insertion.ts'
 import type { Draft } from '../port.ts'
 import type { Database } from './database.ts'
-import type { Message } from '../../message/message.ts'
+import type { Intake } from './intake.ts'
 import type { Random } from '../../random.ts'
-import type { SqlSession } from './driver.ts'
+import type { SqlRow, SqlSession } from './driver.ts'
 
 /** Times that adding begins again because another transaction has just added the same id. */
 const RACES_MAX = 10
@@ -15,53 +16,44 @@ const RACES_MAX = 10
 export class OutboxInsertion<Tx> {
   readonly #db: Database<Tx>
   readonly #random: Random
+  readonly #intake: Intake<Tx> | null
   readonly #single: SingleInsertion<Tx> | null
 
-  constructor(db: Database<Tx>, random: Random) {
+  constructor(db: Database<Tx>, random: Random, intake: Intake<Tx> | null) {
     this.#db = db
     this.#random = random
-    this.#single = db.dialect.returning ? new SingleInsertion(db) : null
+    this.#intake = intake
+    this.#single = db.dialect.oneTrip === undefined ? null : new SingleInsertion(db)
   }
 
   /** Of drafts with the same id the first counts, and what is there already counts before all of them. */
-  async add(session: SqlSession, drafts: readonly Draft[]): Promise<readonly Message[]> {
-    const fresh = drafts.length < 2 ? drafts : firstOfEach(drafts)
-    if (fresh.length === 0) return []
-    const numbers = await this.#insert(session, fresh)
-    if (numbers.size === drafts.length)
-      return drafts.map((draft) => ({ ...draft, keySeq: numbers.get(draft.id) ?? null }))
-    const others = fresh.filter((draft) => !numbers.has(draft.id))
-    const there = new Map((await this.#named(session, others)).map((message) => [message.id, message]))
-    return drafts.map((draft) => there.get(draft.id) ?? { ...draft, keySeq: numbers.get(draft.id) ?? null })
-  }
-
-  /** @returns the numbers of those that were not there, by their ids */
-  async #insert(session: SqlSession, drafts: readonly Draft[]): Promise<ReadonlyMap<string, number | null>> {
+  async add(session: SqlSession, drafts: readonly Draft[]): Promise<void> {
     const [only] = drafts
-    // SQLite's clients take a body of no bytes for null.
-    if (drafts.length === 1 && only!.body.byteLength > 0 && this.#single !== null) {
-      const keySeq = await this.#single.insert(session, only!, this.#bucketOf(only!))
-      return keySeq === undefined ? new Map() : new Map([[only!.id, keySeq]])
-    }
-    return this.#db.dialect.oneTrip === undefined ? this.#inSteps(session, drafts) : this.#inOneTrip(session, drafts)
+    if (only === undefined) return
+    if (this.#intake !== null) return this.#intake.add(session, drafts, (draft) => this.#bucketOf(draft))
+    if (drafts.length === 1 && this.#single !== null) return this.#single.insert(session, only, this.#bucketOf(only))
+    const fresh = firstOfEach(drafts)
+    return this.#single === null ? this.#inSteps(session, fresh) : this.#inOneTrip(session, fresh)
   }
 
   /** Supposes that no id is there yet, and takes everything back when one is. */
-  async #inOneTrip(session: SqlSession, drafts: readonly Draft[]): Promise<Map<string, number | null>> {
+  async #inOneTrip(session: SqlSession, drafts: readonly Draft[]): Promise<void> {
     const { names, dialect, now } = this.#db
     let fresh = drafts
     for (let race = 0; fresh.length > 0 && race < RACES_MAX; race++) {
       const streams = streamsOf(fresh)
       const { rows, bodies } = this.#rows(fresh, streams)
-      const found = await this.#db.run(session, dialect.oneTrip!.addToOutbox(names, now, rows, sorted(streams), bodies))
-      const added = new Map(found.map((row) => [textIn(row, 'id'), numberOrNullIn(row, 'key_seq')]))
-      if (added.size === fresh.length) return added
+      const added = await this.#db.run(session, dialect.oneTrip!.addToOutbox(names, now, rows, sorted(streams), bodies))
+      if (added.length === fresh.length) return
       // The numbers that were taken for what is there already would be missing. Nobody can have seen them.
-      await this.#takeBack(session, [...added.keys()], sorted(streams))
+      await this.#takeBack(
+        session,
+        added.map((row) => textIn(row, 'id')),
+        sorted(streams),
+      )
       const known = new Set((await this.#ids(session, fresh)).map((row) => textIn(row, 'id')))
       fresh = fresh.filter(({ id }) => !known.has(id))
     }
-    return new Map()
   }
 
   async #takeBack(session: SqlSession, added: readonly string[], streams: readonly Stream[]): Promise<void> {
@@ -75,57 +67,55 @@ export class OutboxInsertion<Tx> {
   }
 
   /** The ids first, then the keys in their order, then the messages. */
-  async #inSteps(session: SqlSession, drafts: readonly Draft[]): Promise<Map<string, number | null>> {
+  async #inSteps(session: SqlSession, drafts: readonly Draft[]): Promise<void> {
     const known = new Set((await this.#ids(session, drafts)).map((row) => textIn(row, 'id')))
     const fresh = drafts.filter((draft) => !known.has(draft.id))
-    if (fresh.length === 0) return new Map()
+    if (fresh.length === 0) return
     const last = await this.#count(session, fresh)
     const numbered = fresh.map((draft) => {
       const stream = last.get(streamOf(draft))
       return draft.keySeq === null && stream !== undefined ? { ...draft, keySeq: ++stream.last } : draft
     })
     const { dialect, names } = this.#db
-    const { rows, bodies } = this.#rows(numbered)
     const columns = ['bucket', 'state', 'holds', 'due_at', 'attempts', 'created_at', ...MESSAGE_COLUMNS]
     const message = MESSAGE_COLUMNS.filter((column) => column !== 'body').map((column) => `r.${column}`)
-    await this.#db.run(
-      session,
-      sql`insert into ${raw(`${names.outbox} (${columns.join(', ')})`)}
-        select r.bucket, 'pending', 0, ${this.#db.now}, 0, ${this.#db.now}, ${raw(message.join(', '))},
-          substr(${bodies}, r.body_at, r.body_bytes)
-        from ${dialect.rows(JSON.stringify(rows), 'r', { ...MESSAGE_CELLS, bucket: 'small' })} order by r.ord`,
-    )
-    return new Map(numbered.map((draft) => [draft.id, draft.keySeq]))
+    for (const portion of portionsOf(numbered, dialect.messagesBytesMax, bytesOfMessage)) {
+      const { rows, bodies } = this.#rows(portion)
+      await this.#db.run(
+        session,
+        sql`insert into ${raw(`${names.outbox} (${columns.join(', ')})`)}
+          select r.bucket, 'pending', 0, ${this.#db.now}, 0, ${this.#db.now}, ${raw(message.join(', '))},
+            substr(${bodies}, r.body_at, r.body_bytes)
+          from ${dialect.rows(JSON.stringify(rows), 'r', { ...MESSAGE_CELLS, bucket: 'small' })} order by r.ord`,
+      )
+    }
   }
 
   /** Takes as many numbers of each key as there are messages. @returns by key the last number before them */
   async #count(session: SqlSession, drafts: readonly Draft[]): Promise<Map<string, { last: number }>> {
     const { dialect, names } = this.#db
-    const counts = streamsOf(drafts)
-    if (counts.size === 0) return new Map()
-    const json = JSON.stringify(sorted(counts))
-    const rows = dialect.rows(json, 'r', { type: 'text', msg_key: 'text', many: 'integer' })
-    await this.#db.run(
-      session,
-      dialect.upsert(
-        names.stream,
-        ['type', 'msg_key', 'version'],
-        sql`select r.type, r.msg_key, r.many from ${rows} order by r.type, r.msg_key`,
-        ['type', 'msg_key'],
-        (row) => ({ version: `${row.old('version')} + ${row.new('version')}` }),
-      ),
-    )
-    const versions = await this.#db.run(
-      session,
-      sql`select r.type, r.msg_key, (select s.version from ${raw(names.stream)} s
-          where s.type = r.type and s.msg_key = r.msg_key) - r.many as last from ${rows}`,
-    )
-    return new Map(
-      versions.map((row) => [
-        streamOf({ type: textIn(row, 'type'), key: textIn(row, 'msg_key') }),
-        { last: numberIn(row, 'last') },
-      ]),
-    )
+    const last = new Map<string, { last: number }>()
+    for (const streams of portionsOf(sorted(streamsOf(drafts)), dialect.messagesBytesMax, () => NAMES_BYTES)) {
+      const rows = dialect.rows(JSON.stringify(streams), 'r', { type: 'text', msg_key: 'text', many: 'integer' })
+      await this.#db.run(
+        session,
+        dialect.upsert(
+          names.stream,
+          ['type', 'msg_key', 'version'],
+          sql`select r.type, r.msg_key, r.many from ${rows} order by r.type, r.msg_key`,
+          ['type', 'msg_key'],
+          (row) => ({ version: `${row.old('version')} + ${row.new('version')}` }),
+        ),
+      )
+      const versions = await this.#db.run(
+        session,
+        sql`select r.type, r.msg_key, (select s.version from ${raw(names.stream)} s
+            where s.type = r.type and s.msg_key = r.msg_key) - r.many as last from ${rows}`,
+      )
+      for (const row of versions)
+        last.set(streamOf({ type: textIn(row, 'type'), key: textIn(row, 'msg_key') }), { last: numberIn(row, 'last') })
+    }
+    return last
   }
 
   /** @param streams what the messages count in, when they are numbered by the statement */
@@ -152,23 +142,19 @@ export class OutboxInsertion<Tx> {
     return key === null ? this.#random.uint32() % BUCKETS : bucketOf(key)
   }
 
-  #ids(session: SqlSession, drafts: readonly Draft[]): ReturnType<Database<Tx>['run']> {
-    const json = JSON.stringify(drafts.map(({ id }) => ({ id })))
-    return this.#db.run(
-      session,
-      sql`select r.id from ${this.#db.dialect.rows(json, 'r', { id: 'text' })}
-        where (select 1 from ${raw(this.#db.names.outbox)} o where o.id = r.id) is not null`,
-    )
-  }
-
-  async #named(session: SqlSession, drafts: readonly Draft[]): Promise<readonly Message[]> {
-    if (drafts.length === 0) return []
-    const rows = await this.#db.run(
-      session,
-      sql`select ${raw(MESSAGE_COLUMNS.join(', '))} from ${raw(this.#db.names.outbox)}
-        where id in ${list(drafts.map(({ id }) => id))}`,
-    )
-    return rows.map((row) => messageIn(row))
+  async #ids(session: SqlSession, drafts: readonly Draft[]): Promise<readonly SqlRow[]> {
+    const { dialect, names } = this.#db
+    const found: SqlRow[] = []
+    for (const portion of portionsOf(drafts, dialect.messagesBytesMax, () => NAMES_BYTES)) {
+      const json = JSON.stringify(portion.map(({ id }) => ({ id })))
+      const rows = await this.#db.run(
+        session,
+        sql`select r.id from ${dialect.rows(json, 'r', { id: 'text' })}
+          where (select 1 from ${raw(names.outbox)} o where o.id = r.id) is not null`,
+      )
+      found.push(...rows)
+    }
+    return found
   }
 }
 

@@ -1,11 +1,11 @@
 import { Backlog, type BacklogEntry, type Line } from './backlog.ts'
 import { Buckets } from './buckets.ts'
+import { Intake } from './intake.ts'
 import { OutboxInsertion } from './outbox-insertion.ts'
 import { join, raw, sql, type Fragment } from './fragment.ts'
 import { attemptsIn, numberIn, numberOrNullIn, withAttempt } from './row.ts'
 import type { BucketLease, Draft, OutboxDepth, OutboxEntry, OutboxFailure, OutboxStore } from '../port.ts'
 import type { Database } from './database.ts'
-import type { Message } from '../../message/message.ts'
 import type { Random } from '../../random.ts'
 import type { SqlSession } from './driver.ts'
 
@@ -14,22 +14,25 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
   readonly #db: Database<Tx>
   readonly #insertion: OutboxInsertion<Tx>
   readonly #buckets: Buckets<Tx>
+  /** What was added is there first; null when it is in the outbox at once. */
+  readonly intake: Intake<Tx> | null
   /** For whoever takes messages out of it. */
   readonly backlog: Backlog<Tx>
 
   constructor(db: Database<Tx>, random: Random) {
     this.#db = db
-    this.#insertion = new OutboxInsertion(db, random)
+    this.intake = db.dialect.oneWriter === true ? new Intake(db) : null
+    this.#insertion = new OutboxInsertion(db, random, this.intake)
     this.#buckets = new Buckets(db)
     this.backlog = new Backlog(db)
   }
 
-  add(tx: Tx, drafts: readonly Draft[]): Promise<readonly Message[]> {
+  add(tx: Tx, drafts: readonly Draft[]): Promise<void> {
     return this.addIn(this.#db.within(tx), drafts)
   }
 
   /** As {@link add}, in a transaction of the store's own. */
-  addIn(session: SqlSession, drafts: readonly Draft[]): Promise<readonly Message[]> {
+  addIn(session: SqlSession, drafts: readonly Draft[]): Promise<void> {
     return this.#insertion.add(session, drafts)
   }
 
@@ -47,7 +50,13 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     limit: number,
     bytesMax = Number.MAX_SAFE_INTEGER,
   ): Promise<readonly OutboxEntry[]> {
-    return buckets.length === 0 ? [] : this.backlog.due(buckets, limit, bytesMax)
+    if (buckets.length === 0) return []
+    for (;;) {
+      const moved = (await this.intake?.move()) ?? false
+      const due = await this.backlog.due(buckets, limit, bytesMax)
+      // What was moved may have been for others.
+      if (due.length > 0 || !moved) return due
+    }
   }
 
   async sent(leases: readonly BucketLease[], entries: readonly OutboxEntry[], keep: boolean): Promise<number> {
@@ -90,6 +99,7 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     const count = (state: string): Fragment => raw(`(select count(*) from ${names.outbox} where state = '${state}')`)
     const oldest = (state: string): Fragment =>
       raw(`(select created_at from ${names.outbox} where state = '${state}' order by seq limit 1)`)
+    await this.intake?.drain()
     const [row] = await this.#db.run(
       null,
       sql`select ${count('pending')} as pending, ${count('waiting')} as waiting, ${count('parked')} as parked,

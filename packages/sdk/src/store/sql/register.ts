@@ -13,9 +13,9 @@ import {
   textOrNullIn,
 } from './row.ts'
 import { TABLES } from './schema.ts'
-import type { Backlog } from './backlog.ts'
 import type { Database } from './database.ts'
 import type { Message } from '../../message/message.ts'
+import type { SqlOutbox } from './outbox.ts'
 import type {
   Purge,
   RegisterEntry,
@@ -48,14 +48,15 @@ interface Place {
 /** What operators see of the outbox, the timers and the inbox, and what they change. */
 export class SqlRegister<Tx> implements RegisterStore {
   readonly #db: Database<Tx>
-  readonly #backlog: Backlog<Tx>
+  readonly #outbox: SqlOutbox<Tx>
 
-  constructor(db: Database<Tx>, backlog: Backlog<Tx>) {
+  constructor(db: Database<Tx>, outbox: SqlOutbox<Tx>) {
     this.#db = db
-    this.#backlog = backlog
+    this.#outbox = outbox
   }
 
   async list(filter: RegisterFilter, limit: number, after: string | null): Promise<RegisterPage> {
+    await this.#outbox.intake?.drain()
     const most = Math.min(Math.max(Math.trunc(limit), 1), PAGE_MAX)
     const from = after === null ? null : placeIn(after)
     const found: { readonly place: Place; readonly entry: RegisterEntry }[] = []
@@ -80,6 +81,7 @@ export class SqlRegister<Tx> implements RegisterStore {
   }
 
   async count(filter: RegisterFilter): Promise<number> {
+    await this.#outbox.intake?.drain()
     let sum = 0
     for (const shelf of SHELVES) {
       const condition = conditionOf(shelf, filter, this.#db.dialect)
@@ -105,6 +107,7 @@ export class SqlRegister<Tx> implements RegisterStore {
   }
 
   async cancel(keys: readonly RegisterKey[]): Promise<number> {
+    await this.#outbox.intake?.drain()
     const { names } = this.#db
     const set = raw("state = 'cancelled', holds = 0")
     const ids = this.#out(keys)
@@ -142,7 +145,8 @@ export class SqlRegister<Tx> implements RegisterStore {
       )
       await this.#putAside(session, table, columns, old)
       const oldKey = textOrNullIn(old, 'msg_key')
-      if (!incoming && oldKey !== null) await this.#backlog.release(session, { type: textIn(old, 'type'), key: oldKey })
+      if (!incoming && oldKey !== null)
+        await this.#outbox.backlog.release(session, { type: textIn(old, 'type'), key: oldKey })
     })
   }
 
@@ -158,7 +162,7 @@ export class SqlRegister<Tx> implements RegisterStore {
     let deleted = 0
     if (SHELVES[0]!.states.includes(state)) {
       deleted = await this.#db.deleteSome(names.outbox, ['id'], where, 'created_at', limit)
-      if (state === 'parked' && deleted > 0) await this.#backlog.mend()
+      if (state === 'parked' && deleted > 0) await this.#outbox.backlog.mend()
     }
     if (deleted < limit)
       deleted += await this.#db.deleteSome(names.inbox, ['consumer', 'id'], where, 'created_at', limit - deleted)
@@ -195,7 +199,7 @@ export class SqlRegister<Tx> implements RegisterStore {
     if (which === null) return 0
     return this.#db.together(async (session) => {
       const count = await this.#change(this.#db.names.outbox, set, states, which, session)
-      if (count > 0) await this.#backlog.releaseKeysOf(session, which)
+      if (count > 0) await this.#outbox.backlog.releaseKeysOf(session, which)
       return count
     })
   }

@@ -2,6 +2,7 @@
  * The tables, for every database.
  *
  * - `stream`: the last number of every type and key.
+ * - `intake`: messages that are on their way into the outbox, for databases with one writer at a time (see intake.ts).
  * - `outbox`: messages to send, in the order of `seq`. `holds` is 1 while a message holds its key back, and of what is put
  *   aside behind it, which is `waiting` (see backlog.ts).
  * - `bucket`, `owner`: which relay has which share of the outbox, until when.
@@ -61,6 +62,29 @@ export const TABLES = {
       { columns: ['state', 'seq'], where: "state in ('parked', 'waiting')", onlyPartial: true },
     ],
     hot: true,
+  },
+  intake: {
+    columns: {
+      seq: 'place',
+      created_at: 'time',
+      bucket: 'integer',
+      id: 'id',
+      kind: 'word',
+      type: 'name',
+      version: 'integer',
+      source: 'name',
+      time: 'time',
+      msg_key: 'key?',
+      key_seq: 'count?',
+      external_id: 'id?',
+      content_type: 'text',
+      metadata: 'text',
+      body: 'bytes',
+    },
+    primary: ['seq'],
+    unique: [],
+    indexes: [],
+    oneWriter: true,
   },
   bucket: {
     columns: { bucket: 'integer', owner: 'name?', epoch: 'count', lease_until: 'time' },
@@ -168,6 +192,7 @@ export const TABLES = {
 export const TABLE_NAMES: Readonly<Record<keyof typeof TABLES, string>> = {
   migration: 'migration',
   stream: 'stream',
+  intake: 'intake',
   outbox: 'outbox',
   bucket: 'bucket',
   owner: 'owner',
@@ -182,10 +207,12 @@ export const TABLE_NAMES: Readonly<Record<keyof typeof TABLES, string>> = {
 /**
  * What a column holds; with `?` it may be null. `word`: at most 20 characters. `name`: of contracts, consumers, services.
  * `id`: up to 200 characters, `key`: of messages; all of these compare byte by byte. `count`: whole numbers up to 2^53,
- * `time`: ms since 1970. `auto`: rises with every insertion that names no value.
+ * `time`: ms since 1970. `auto`: rises with every insertion that names no value. `place`: is larger than in all rows that are
+ * there.
  */
 export type ColumnType =
   | 'auto'
+  | 'place'
   | 'word'
   | 'name'
   | 'id'
@@ -217,4 +244,6 @@ export interface Table {
   readonly indexes: readonly Index[]
   /** Rows come and go, or change, all the time. */
   readonly hot?: boolean
+  /** Only where one transaction writes at a time. */
+  readonly oneWriter?: true
 }

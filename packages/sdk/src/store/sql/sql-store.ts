@@ -58,7 +58,7 @@ export function sqlStore<Tx>(driver: SqlDriver<Tx>, options: SqlStoreOptions = {
     inbox: new SqlInbox(db),
     schedules: new SqlSchedules(db),
     rates: new SqlRates(db),
-    register: new SqlRegister(db, outbox.backlog),
+    register: new SqlRegister(db, outbox),
     async close() {
       bell.close()
       await driver.close()

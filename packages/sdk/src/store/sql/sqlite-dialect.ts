@@ -4,6 +4,7 @@ import type { ColumnType } from './schema.ts'
 
 const TYPES: Readonly<Record<ColumnType, string>> = {
   auto: 'integer primary key autoincrement',
+  place: 'integer primary key',
   word: 'text',
   name: 'text',
   id: 'text',
@@ -43,6 +44,7 @@ export const sqliteDialect: Dialect = {
   returning: true,
   messagesBytesMax: 64 * 1024 * 1024,
   joinsBodies: true,
+  oneWriter: true,
   // `where true` tells the parser that `on` begins no join.
   insertNew: (into, columns, select, key) =>
     sql`insert into ${raw(`${into} (${columns.join(', ')})`)} select * from (${select}) where true
@@ -59,9 +61,9 @@ export const sqliteDialect: Dialect = {
   among: (column, numbers) => sql`${raw(column)} in (select value from json_each(${JSON.stringify(numbers)}))`,
   matches: (column, pattern) => sql`${column} glob ${pattern.replaceAll(/[[?]/g, '[$&]')}`,
   createTable(name, table, indexes) {
-    const auto = Object.values(table.columns).some((type) => type === 'auto')
+    const auto = Object.values(table.columns).some((type) => type === 'auto' || type === 'place')
     const columns = Object.entries(table.columns).map(([column, type]) => {
-      const optional = type.endsWith('?') || type === 'auto'
+      const optional = type.endsWith('?') || type === 'auto' || type === 'place'
       return `${column} ${TYPES[type.replace('?', '') as ColumnType]}${optional ? '' : ' not null'}`
     })
     const keys = table.unique.map((key) => `unique (${key.join(', ')})`)

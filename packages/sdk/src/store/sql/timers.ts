@@ -1,6 +1,7 @@
 import { SdkError } from '../../errors.ts'
-import { list, raw, sql, type Fragment } from './fragment.ts'
+import { join, list, raw, sql, type Fragment } from './fragment.ts'
 import { MESSAGE_CELLS, MESSAGE_COLUMNS, messageIn, messageRows, numberIn, numberOrNullIn, textIn } from './row.ts'
+import { bytesOfMessage, portionsOf } from './portions.ts'
 import type { Database } from './database.ts'
 import type { SqlOutbox } from './outbox.ts'
 import type { SqlRow, SqlSession } from './driver.ts'
@@ -33,17 +34,23 @@ export class SqlTimers<Tx> implements TimerStore<Tx> {
 
   async set(tx: Tx, timers: readonly TimerDraft[]): Promise<void> {
     const session = this.#db.within(tx)
-    const named = await this.#new(session, latestByName(timers))
+    const { messagesBytesMax } = this.#db.dialect
+    const portions = portionsOf(latestByName(timers), messagesBytesMax, ({ timer }) => bytesOfMessage(timer.draft))
+    for (const portion of portions) await this.#set(session, portion)
+  }
+
+  async #set(session: SqlSession, timers: readonly Named[]): Promise<void> {
+    const named = await this.#new(session, timers)
     if (named.length === 0) return
+    const { dialect, names, now } = this.#db
+    const columns = ['name', 'due_at', 'created_at', ...MESSAGE_COLUMNS]
+    const message = MESSAGE_COLUMNS.filter((column) => column !== 'body').map((column) => `r.${column}`)
+    const cells = { ...MESSAGE_CELLS, name: 'text', due_at: 'integer' } as const
     const { rows, bodies } = messageRows(
       named,
       ({ timer }) => timer.draft,
       ({ name, timer }) => ({ name, due_at: Math.ceil(timer.dueAt) }),
     )
-    const { dialect, names, now } = this.#db
-    const columns = ['name', 'due_at', 'created_at', ...MESSAGE_COLUMNS]
-    const message = MESSAGE_COLUMNS.filter((column) => column !== 'body').map((column) => `r.${column}`)
-    const cells = { ...MESSAGE_CELLS, name: 'text', due_at: 'integer' } as const
     await this.#db.run(
       session,
       dialect.upsert(
@@ -187,10 +194,12 @@ export class SqlTimers<Tx> implements TimerStore<Tx> {
     if (named.length === 0) return []
     const { names } = this.#db
     const ids = list(named.map(({ timer }) => timer.draft.id))
+    const tables = this.#outbox.intake === null ? [names.outbox] : [names.outbox, names.intake]
+    const sent = tables.map((table) => sql` union all select '' as name, id from ${raw(table)} where id in ${ids}`)
     const there = await this.#db.run(
       session,
       sql`select name, id from ${raw(names.timer)} where id in ${ids} or name in ${list(named.map(({ name }) => name))}
-        union all select '' as name, id from ${raw(names.outbox)} where id in ${ids}`,
+        ${join(sent, '')}`,
     )
     const taken = new Set(there.map((row) => textIn(row, 'name')))
     const known = new Set(there.map((row) => textIn(row, 'id')))

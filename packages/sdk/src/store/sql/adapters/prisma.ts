@@ -4,7 +4,7 @@ import { boundValues, hasRows } from './bound-values.ts'
 import { dialectNamed, type AdapterOptions } from './dialect-name.ts'
 import { takeWriteLock } from './single-connection.ts'
 import { transactionOver } from '../journal.ts'
-import type { SqlDriver, SqlRow, SqlSession } from '../driver.ts'
+import type { SqlDriver, SqlRow, SqlSession, SqlValue } from '../driver.ts'
 import type { Store } from '../../port.ts'
 
 /** A Prisma client, as far as it is used: any version from 5. */
@@ -64,7 +64,8 @@ export function prismaDriver<Db extends PrismaLike>(
   return {
     name: `${dialect} via prisma`,
     dialect,
-    query: (text, values) => root.query(text, values),
+    // Prisma has one connection to SQLite, and what is asked of the client runs in whatever transaction is open on it.
+    query: dialect === 'sqlite' ? alone : (text, values) => root.query(text, values),
     async transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
       let begun = false
       const run = async (tx: unknown): Promise<T> => {
@@ -102,6 +103,10 @@ export function prismaDriver<Db extends PrismaLike>(
       return typeof query === 'function' && typeof connect !== 'function' && same === engine
     },
     close: () => Promise.resolve(),
+  }
+
+  async function alone(text: string, values: readonly SqlValue[]): Promise<readonly SqlRow[]> {
+    return (await prisma.$transaction((tx) => sessionOf(tx as Client).query(text, values), limits)) as readonly SqlRow[]
   }
 }
 
