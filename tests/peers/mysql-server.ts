@@ -5,6 +5,9 @@ import { join } from 'node:path'
 import { createConnection } from 'mysql2/promise'
 import { freePort } from '../../bench/peers/process.mjs'
 
+/** What the servers take as one statement. */
+export const PACKET_BYTES_MAX = 4 * 1024 * 1024
+
 export interface MysqlServer {
   readonly port: number
   /** For any client: user `root`, no password, database `test`. */
@@ -37,6 +40,8 @@ export async function serve(
     '--skip-log-bin',
     '--skip-name-resolve',
     '--max-connections=100',
+    // Small, so that what is too large for it can be tested in no time.
+    `--max-allowed-packet=${PACKET_BYTES_MAX}`,
   ]
   const server = spawn(command, [...options, ...settings], { stdio: 'ignore' })
   try {

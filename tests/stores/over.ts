@@ -7,6 +7,7 @@ import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/c
 import type { SqlStoreOptions } from '../../packages/sdk/src/store/sql/sql-store.ts'
 import type { Store } from '../../packages/sdk/src/store/port.ts'
 import { noMariadb, startMariadb } from '../peers/mariadb.ts'
+import { PACKET_BYTES_MAX } from '../peers/mysql-server.ts'
 import { startMysql, wantsMysql } from '../peers/mysql.ts'
 import { noPostgres, startPostgres } from '../peers/postgres.ts'
 import { betterSqlite, noBetterSqlite } from '../peers/sqlite.ts'
@@ -106,6 +107,8 @@ export function storesOver<Tx>(
         address,
         root: opened.root,
         firstOfKeyMayConflict: name === 'MariaDB',
+        // In a statement every byte of a body is two digits.
+        ...(name === 'MariaDB' ? { tooLargeBytes: PACKET_BYTES_MAX / 2 } : {}),
         oneWriter: name === 'SQLite',
         run: (text) => opened.run(text),
         pass: async (ms) => void (await opened.run(`update ${prefix}moved set ms = ms + ${ms}`)),

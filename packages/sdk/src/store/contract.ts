@@ -6,6 +6,7 @@ import { outboxPromises } from './contract-outbox.ts'
 import { racePromises } from './contract-races.ts'
 import { registerPromises } from './contract-register.ts'
 import { relayPromises } from './contract-relay.ts'
+import { sizePromises } from './contract-sizes.ts'
 import type { StoreSubject } from './contract-sample.ts'
 import { timerPromises } from './contract-timers.ts'
 import { upkeepPromises } from './contract-upkeep.ts'
@@ -43,6 +44,7 @@ export function storeContract<Tx>({ open, concurrent }: StoreSuite<Tx>): readonl
     ...claimPromises,
     ...effectPromises,
     ...registerPromises,
+    ...sizePromises,
     ...(concurrent ? racePromises : []),
   ]
   return promises.map(({ name, run }) => ({

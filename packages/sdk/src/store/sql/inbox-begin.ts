@@ -1,6 +1,7 @@
 import { raw, sql } from './fragment.ts'
 import { BEGIN_CELLS, numberIn, numberOrNullIn, textIn } from './row.ts'
 import { verdictsOf, type Finding } from './inbox-verdict.ts'
+import { NAMES_BYTES, portionsOf } from './portions.ts'
 import type { Database } from './database.ts'
 import type { JsonRow } from './dialect.ts'
 import type { Message } from '../../message/message.ts'
@@ -25,8 +26,12 @@ export class InboxBegin<Tx> {
     if (different.length === 0) return []
     const rows = different.map((message, ord) => rowOf(message, ord))
     const { dialect, names, now } = this.#db
-    if (dialect.oneTrip === undefined)
-      return verdictsOf(messages, await this.#inSteps(session, consumer, rows, ordered))
+    if (dialect.oneTrip === undefined) {
+      const findings = new Map<string, Finding>()
+      for (const portion of portionsOf(rows, dialect.messagesBytesMax, () => NAMES_BYTES))
+        for (const [id, finding] of await this.#inSteps(session, consumer, portion, ordered)) findings.set(id, finding)
+      return verdictsOf(messages, findings)
+    }
     const found = await this.#db.run(session, dialect.oneTrip.beginInInbox(names, now, rows, consumer, ordered))
     return verdictsOf(messages, new Map(found.map((row) => [different[numberIn(row, 'ord')]!.id, findingIn(row)])))
   }

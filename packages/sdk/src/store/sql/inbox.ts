@@ -14,6 +14,7 @@ import {
   textOrNullIn,
   withAttempt,
 } from './row.ts'
+import { bytesOfMessage, portionsOf } from './portions.ts'
 import type { Database } from './database.ts'
 import type { InboxDepth, InboxEntry, InboxState, InboxStore, Kept, Verdict } from '../port.ts'
 import type { Message } from '../../message/message.ts'
@@ -70,7 +71,15 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
   }
 
   async keep(consumer: string, kept: readonly Kept[]): Promise<void> {
-    if (kept.length > 0) await this.#db.together((session) => this.#keep(session, consumer, kept, 0))
+    if (kept.length === 0) return
+    const { messagesBytesMax } = this.#db.dialect
+    const portions = portionsOf(kept, messagesBytesMax, ({ message, attempt }) => {
+      const error = attempt === undefined ? 0 : 2 * JSON.stringify(attempt).length
+      return bytesOfMessage(message) + error
+    })
+    await this.#db.together(async (session) => {
+      for (const portion of portions) await this.#keep(session, consumer, portion, 0)
+    })
   }
 
   claim(
