@@ -22,8 +22,13 @@ const compilerOptions = {
   outDir: 'dist',
 }
 
-async function compiled({ directory }: PackedProject, ...files: readonly string[]): Promise<Outcome> {
-  writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+async function compiled(
+  { directory }: PackedProject,
+  file: string,
+  more: { readonly declaration?: boolean } = {},
+): Promise<Outcome> {
+  const config = { compilerOptions: { ...compilerOptions, ...more }, files: [file] }
+  writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify(config))
   return run(process.execPath, [join(directory, 'node_modules/typescript/bin/tsc'), '-p', directory])
 }
 
@@ -49,7 +54,8 @@ describe('the SDK alone', () => {
     project = await packedProject(['sdk'], ['@standard-schema/spec'])
     installed = installedIn(project)
     project.link(...USERS)
-    for (const name of ['in-memory.ts', 'every-entry.mjs', 'missing-peers.mjs']) project.add(program(name))
+    for (const name of ['in-memory.ts', 'in-a-library.ts', 'every-entry.mjs', 'missing-peers.mjs'])
+      project.add(program(name))
   })
   afterAll(() => project.remove())
 
@@ -85,6 +91,10 @@ describe('the SDK alone', () => {
   test('a service with everything in memory compiles and runs', async () => {
     expect(await compiled(project, 'in-memory.ts')).toMatchObject({ code: 0, stdout: '' })
     expect(await ran(project, 'dist/in-memory.js')).toEqual(['true', '300', 'none'])
+  })
+
+  test('packages that share contracts or wrap a service can have declarations', async () => {
+    expect(await compiled(project, 'in-a-library.ts', { declaration: true })).toMatchObject({ code: 0, stdout: '' })
   })
 
   test('every entry but the one of the embedded engine has types that need no peer', async () => {

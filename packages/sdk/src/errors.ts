@@ -29,6 +29,7 @@ export type SdkErrorCode =
   | 'not_found'
   | 'not_migrated'
 
+/** What an {@link SdkError} has besides code and message. */
 export interface SdkErrorOptions {
   /** Whether the same call may succeed later without a change of program or data. Default: false. */
   readonly retryable?: boolean

@@ -46,6 +46,7 @@ import { milliseconds, type Duration } from './time/duration.ts'
 import { Activity } from './work/activity.ts'
 import { cloudEvents } from './wire/cloud-events.ts'
 
+/** What a service is put together from: only the store and the transport have to be said. */
 export interface ServiceOptions<Tx> {
   /** Where messages are kept: in the database of the service's own data. */
   readonly store: Store<Tx>
@@ -92,6 +93,7 @@ export interface Description {
   readonly settings: readonly DescribedSettings[]
 }
 
+/** For how long a service that stops waits for what still runs. */
 export interface StopOptions {
   /** After this time the signals of handlers that still run are aborted. Default 20s. */
   readonly grace?: Duration

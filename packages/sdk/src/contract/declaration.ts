@@ -11,6 +11,7 @@ import { newestOf, read, write, type VersionChain, type VersionDefinition } from
 type InputOf<S extends StandardSchemaV1> = StandardSchemaV1.InferInput<S>
 type OutputOf<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S>
 
+/** How a contract is read, whatever its kind. */
 export interface ContractOptions {
   /**
    * Reads messages of a newer version than this program knows as if they were of its newest: their senders promise to add
@@ -19,6 +20,7 @@ export interface ContractOptions {
   readonly forward?: boolean
 }
 
+/** What a version can do besides being raised from the one before. */
 export interface NextOptions<Old, New> {
   /** Brings data of the new version back to the old one, for `sendAs`. */
   readonly down?: (data: New) => Old

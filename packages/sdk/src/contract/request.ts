@@ -30,6 +30,7 @@ export type ErrorsOf<Schemas extends ErrorSchemas> = {
   readonly [E in keyof Schemas]: DeclaredPayload<InputOf<Schemas[E]>, OutputOf<Schemas[E]>>
 }
 
+/** What a request is declared with. */
 export interface RequestOptions<
   Input extends StandardSchemaV1,
   Output extends StandardSchemaV1,

@@ -25,6 +25,7 @@ export interface Caller {
   readonly contract: string | null
 }
 
+/** What other systems may do over HTTP, and who they have to be. */
 export interface IntakeOptions {
   /** What may be created from outside; nothing else is, and nothing else can be seen. */
   readonly accept: readonly AcceptedContract[]

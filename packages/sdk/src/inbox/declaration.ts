@@ -37,6 +37,7 @@ export interface ConsumerOptions {
   readonly lease?: Duration
 }
 
+/** How messages are handled in a transaction. */
 export interface OnOptions extends ConsumerOptions {
   /**
    * When the context's `signal` is aborted. A handler with a transaction is waited for nevertheless: its connection
@@ -59,8 +60,13 @@ export interface HandlerContext<Tx> extends Scope {
   readonly log: Log
 }
 
+/**
+ * Handles a message in a transaction, which is rolled back when it rejects. It may run more often than it takes
+ * effect.
+ */
 export type OnHandler<Tx, Out> = (data: Out, context: HandlerContext<Tx>) => Promise<void> | void
 
+/** How several messages are handled in one transaction. */
 export interface BatchOptions extends ConsumerOptions {
   readonly timeout?: Duration
   readonly batch: {
@@ -78,6 +84,7 @@ export interface BatchItem<Out> extends Scope {
   readonly attempt: number
 }
 
+/** What a batch handler gets besides the messages. */
 export interface BatchContext<Tx> {
   readonly tx: Tx
   readonly signal: AbortSignal
@@ -96,6 +103,7 @@ export type BatchHandler<Tx, Out> = (
   context: BatchContext<Tx>,
 ) => Promise<readonly ItemResult[] | void> | readonly ItemResult[] | void
 
+/** How the outside world is called because of a message. */
 export interface EffectOptions<Out = never> extends ConsumerOptions {
   /** Calls per time over all processes of the service; `key` makes a limit of its own for each value. */
   readonly rate?: { readonly limit: number; readonly per: Duration; readonly key?: (data: Out) => string }
@@ -112,6 +120,7 @@ export interface EffectOptions<Out = never> extends ConsumerOptions {
   readonly level?: 'at-least-once' | 'at-most-once'
 }
 
+/** What `verify` found out: the effect has happened, it has certainly not, or nobody can tell. */
 export type EffectState = 'done' | 'not-done' | 'unknown'
 
 /** What a handler without a transaction gets besides the data. */

@@ -4,6 +4,7 @@ import type { Clock } from '../time/clock.ts'
 import { pacer, type Pace } from './pace.ts'
 import { entriesOf, keyOf, PAGE } from './selection.ts'
 
+/** How many messages are changed at once. */
 export interface BulkOptions {
   /** At most so many in a time, evenly. Default: as fast as the store takes them. */
   readonly rate?: Pace
@@ -33,6 +34,7 @@ export interface Unreadable {
   readonly why: string
 }
 
+/** What a change of many messages did, or would do. */
 export interface BulkResult {
   readonly dryRun: boolean
   /** Messages that the selection and the states let through. */

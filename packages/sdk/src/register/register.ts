@@ -10,6 +10,7 @@ import type { Pace } from './pace.ts'
 import { SUBMISSIONS } from './submission.ts'
 import { CANCELLABLE, filtersOf, keyOf, namesIds, parkedOf, PAGE, RETRYABLE, type Selection } from './selection.ts'
 
+/** Which part of a list. */
 export interface ListOptions {
   /** Entries of a page, at most 1000. Default 100. */
   readonly limit?: number
@@ -25,11 +26,13 @@ export interface Inspected extends RegisterEntry {
   readonly unreadable: string | null
 }
 
+/** Which of several copies of a message is meant. */
 export interface EditOptions {
   /** Which consumer's message, where several received it; `''` for the one in the outbox. */
   readonly consumer?: string
 }
 
+/** What is deleted: one state, from an age on. */
 export interface PurgeOptions {
   readonly state: Purge['state']
   /** Only what is at least so old. */

@@ -13,17 +13,20 @@ import type { SettingsDirectory } from './message-settings.ts'
 /** Contracts whose messages go through the outbox. */
 export type SendableContract = Contract<'event'> | Contract<'command'>
 
+/** How a message of another system is stored. */
 export interface SubmitOptions extends Omit<SendOptions, 'id' | 'externalId'> {
   /** The name that the other system has for it: of several submissions with one, the first counts. */
   readonly externalId: string
 }
 
+/** What became of a submission. */
 export interface Submitted {
   readonly id: string
   /** Whether it was there already, and nothing was added. */
   readonly repeated: boolean
 }
 
+/** How a message is sent that is waited for. */
 export interface SendNowOptions extends Omit<SendOptions, 'delay' | 'at' | 'cancelKey'> {
   /** How long to wait for the engine. Default 10s. */
   readonly timeout?: Duration

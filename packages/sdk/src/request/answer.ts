@@ -24,6 +24,7 @@ type DeclaredAnswer<Errors extends ErrorPayloads> = {
   readonly [E in keyof Errors & string]: { readonly ok: false; readonly error: E; readonly value: GotOf<Errors[E]> }
 }[keyof Errors & string]
 
+/** What may come of every request: {@link Answer} says what each lets the asker conclude. */
 export interface UndeclaredAnswer {
   readonly ok: false
   readonly error: UndeclaredError
@@ -31,6 +32,7 @@ export interface UndeclaredAnswer {
   readonly message: string
 }
 
+/** The errors that every request has without declaring them. */
 export type UndeclaredError = (typeof UNDECLARED_ERRORS)[number]
 
 /** What asking a contract resolves with. */

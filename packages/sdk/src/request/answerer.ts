@@ -28,11 +28,16 @@ export interface AnswerContext<Errors extends ErrorPayloads = ErrorPayloads> {
   readonly ask: Ask
 }
 
+/**
+ * Answers a request: with what the contract declares as the answer, or by `context.fail` with an error that it
+ * declares.
+ */
 export type AnswerHandler<C extends RequestContract> = (
   data: ReceivedOf<C>,
   context: AnswerContext<C['errors']>,
 ) => GivenOf<C['answer']> | Promise<GivenOf<C['answer']>>
 
+/** How a contract is answered. */
 export interface AnswerOptions {
   /** Requests that are handled at once in this process. Default 16. */
   readonly concurrency?: number

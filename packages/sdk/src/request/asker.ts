@@ -22,6 +22,7 @@ import { requestMessage, type Cause } from './request-message.ts'
 /** Of a service's surroundings, what asking and answering work with: nothing of it touches the store. */
 export type RequestSurroundings = Omit<Surroundings<unknown>, 'store'>
 
+/** How long one request is waited for. */
 export interface AskOptions {
   /** How long to wait in all: for a connection, for somebody to answer, for the reply. Default: the service's, 30s. */
   readonly timeout?: Duration
@@ -29,6 +30,7 @@ export interface AskOptions {
   readonly signal?: AbortSignal
 }
 
+/** How a service asks. */
 export interface AskerOptions {
   /** Requests that may wait for replies at once; a further one is `overloaded`. Default 1000. */
   readonly outstandingMax?: number

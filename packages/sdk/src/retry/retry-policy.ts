@@ -2,6 +2,7 @@ import type { Random } from '../random.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
 import { SdkError } from '../errors.ts'
 
+/** How often something is tried, and after which pauses. */
 export interface RetryOptions {
   /** Attempts in all, the first one included. Default 10. */
   readonly attempts?: number

@@ -6,6 +6,7 @@ import { isStorable } from '../message/storable-text.ts'
 /** Characters of a name: with the time behind it, it is a message's id. */
 const NAME_CHARS_MAX = 150
 
+/** How a schedule behaves, besides when it is due. */
 export interface ScheduleOptions {
   /** Unique in the service, and the same for as long as the schedule is: the ids of its messages are made of it. */
   readonly name: string

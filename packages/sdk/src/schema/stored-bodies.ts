@@ -11,6 +11,7 @@ export interface Unreadable {
   readonly error: SdkError
 }
 
+/** What was found among the stored messages. */
 export interface StoredBodies {
   readonly checked: number
   readonly failed: number

@@ -5,6 +5,7 @@ import { milliseconds, type Duration } from '../time/duration.ts'
 import { Interleaving, RANDOM_SEEDS, type Dangers } from './interleaving.ts'
 import { servicesOf, Testbed } from './testbed.ts'
 
+/** What is explored, and what may go wrong in it. */
 export interface ExploreOptions<Tx, State> {
   /** Makes the services, and all else that a run changes: called anew for each run. */
   readonly app: () => State & Explored<Tx>

@@ -17,6 +17,7 @@ export interface Step {
  */
 export type Fault = 'crash' | 'fail' | 'duplicate' | 'delay'
 
+/** Says at each step of a process what goes wrong there; null for nothing. */
 export type Decide = (step: Step) => Fault | null
 
 /** Rejects open transactions of a process that died. Nobody but the store underneath sees it. */

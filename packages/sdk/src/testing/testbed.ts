@@ -22,6 +22,7 @@ import type { Ground } from './test-process.ts'
 import { VirtualTime } from './virtual-time.ts'
 import { World, type Party } from './world.ts'
 
+/** What a testbed is made with. */
 export interface TestbedOptions<Tx> {
   /** Of all that is left to chance: ids, pauses between retries, places of messages without a key. Default: 1. */
   readonly seed?: number

@@ -6,6 +6,7 @@ import { replyingPromises } from './contract/replying.ts'
 import { sendingPromises } from './contract/sending.ts'
 
 export type { TransportSubject } from './contract/parties.ts'
+export type * from './port.ts'
 
 /** One promise of an interface, and how to see that an implementation keeps it: rejects when it does not. */
 export interface Promised {
@@ -13,6 +14,7 @@ export interface Promised {
   readonly run: () => Promise<void>
 }
 
+/** What the suite needs of whoever runs it. */
 export interface TransportSuite {
   /** An engine of its own for each promise, or a shared one: names are not used twice. */
   readonly open: () => Promise<TransportSubject>

@@ -62,6 +62,7 @@ export interface Capabilities {
   readonly bodyBytesMax: number
 }
 
+/** What a transport is given by the service that it works for. */
 export interface TransportSurroundings {
   /** The service's name. */
   readonly service: string
@@ -77,6 +78,7 @@ export interface ContractName {
   readonly type: string
 }
 
+/** A consumer of one contract, and the queues that it needs. */
 export interface ConsumerTopology {
   /** `<service>.<consumer>`, unique among all services of the engine; for commands and requests the owner's queue. */
   readonly queue: string
@@ -87,6 +89,7 @@ export interface ConsumerTopology {
   readonly partitions: number
 }
 
+/** All that a service needs of an engine: it is there when `declare` has resolved. */
 export interface Topology {
   readonly sends: readonly ContractName[]
   readonly consumers: readonly ConsumerTopology[]
@@ -116,6 +119,7 @@ export interface Delivery {
   release(delayMs?: number): void
 }
 
+/** Deliveries of one consumer in this process. */
 export interface Subscription {
   /** Has nothing more delivered for a while; what is unsettled stays so. */
   pause(): void
@@ -127,6 +131,7 @@ export interface Subscription {
   close(): Promise<void>
 }
 
+/** Where replies to this process's requests arrive. */
 export interface ReplyPlace {
   /** To be put into a request as `metadata.replyTo`, at the moment it is sent. */
   address(): string

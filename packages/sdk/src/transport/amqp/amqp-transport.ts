@@ -20,6 +20,7 @@ import { Publisher, takesNothing } from './publisher.ts'
 import { ReplyQueue } from './reply-queue.ts'
 import { declarationFailed, declareConsumer, declareExchange, type QueueArguments } from './topology.ts'
 
+/** Where the broker is, and how it is spoken to. */
 export interface AmqpOptions {
   /** `amqp://user:password@host:port/vhost`, or `amqps:`. */
   readonly url: string

@@ -21,6 +21,7 @@ export interface Chaos {
   send?(messages: readonly Message[]): 'done' | 'lost' | 'unanswered'
 }
 
+/** What a test may decide of an engine in memory. */
 export interface MemoryEngineOptions {
   /** Spreads messages without a key over partitions. */
   readonly random?: Random
@@ -129,6 +130,10 @@ export class MemoryEngine implements QueueHost, SharedEngine {
   }
 }
 
+/**
+ * Makes an engine in memory, on which services of one process meet: `memoryEngine().transport()`. Nothing of it
+ * outlives the process.
+ */
 export function memoryEngine(options: MemoryEngineOptions = {}): MemoryEngine {
   return new MemoryEngine(options)
 }
