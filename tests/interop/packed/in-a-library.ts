@@ -1,8 +1,9 @@
 // What a package of shared contracts, or a library around a service, exports: its declarations have to name the SDK's types.
-import { command, event, request, service, type Store } from '@stathmos/sdk'
+import { command, event, request, service } from '@stathmos/sdk'
 import { explore, testbed } from '@stathmos/sdk/testing'
 import { memoryStore } from '@stathmos/sdk/stores/memory'
 import { memoryEngine } from '@stathmos/sdk/transports/memory'
+import type { OutboxStore, Store } from '@stathmos/sdk/contracts/store'
 import type { Topology, Transport } from '@stathmos/sdk/contracts/transport'
 import { z } from 'zod'
 
@@ -46,5 +47,5 @@ export const explored = () =>
 export const rows = async () => (await testbed(app)).table('tickets')
 
 /** Ports that somebody implements. */
-export type OwnStore = Store<{ readonly own: true }>
+export type OwnStore = Store<{ readonly own: true }> & { readonly outbox: OutboxStore<{ readonly own: true }> }
 export type OwnTransport = Transport & { readonly made: (topology: Topology) => void }

@@ -12,6 +12,7 @@ import { timerPromises } from './contract-timers.ts'
 import { upkeepPromises } from './contract-upkeep.ts'
 
 export type { StoreSubject } from './contract-sample.ts'
+export type * from './port.ts'
 
 /** One promise of an interface, and how to see that an implementation keeps it: rejects when it does not. */
 export interface Promised {
