@@ -58,6 +58,33 @@ test('an order that is placed in a transaction is booked once, invoiced once, an
   await app.stop()
 })
 
+test('nothing is sent before the commit: who answers at once finds what the asking wrote [MassTransit#573]', async () => {
+  const clock = manualClock()
+  const store = memoryStore({ clock })
+  const app = service('shop', { store, transport: engine().transport(), clock })
+  const Invoiced = event('invoice.sent', z.object({ id: z.string() })).key(({ id }) => id)
+  const found: unknown[] = []
+  let end = (): void => {}
+  app
+    .on(Placed, { name: 'begin' }, async ({ id }, { tx, send }) => {
+      await send(Invoice, { id })
+      await new Promise<void>((resolve) => (end = resolve))
+      await tx.table<string>('orders').set(id, 'waits for its invoice')
+    })
+    .on(Invoice, { name: 'invoice' }, async ({ id }, { publish }) => void (await publish(Invoiced, { id })))
+    .on(Invoiced, { name: 'go-on' }, async ({ id }, { tx }) => {
+      found.push(await tx.table<string>('orders').get(id))
+    })
+  await app.start()
+  await app.createMessage(Placed, { id: 'o1', amount: 1 })
+  await clock.advance('1s')
+  expect(found).toEqual([])
+  end()
+  await clock.advance('1s')
+  expect(found).toEqual(['waits for its invoice'])
+  await app.stop()
+})
+
 test('what a transaction publishes without waiting for it is part of it all the same', async () => {
   const app = service('shop', { store: memoryStore(), transport: engine().transport() })
   const id = await app.transaction(async (_, { publish }) => {

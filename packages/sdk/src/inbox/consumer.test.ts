@@ -168,7 +168,7 @@ describe('a handler that fails', () => {
     expect(written('a')).toEqual([1, 2, 3, 4])
   })
 
-  test('for the last time parks its key, until an operator decides', async () => {
+  test('for the last time parks its key, until an operator decides [Nest: a dead letter is overtaken]', async () => {
     let fails = true
     const process = await world.process()
     await process.consume(
@@ -407,7 +407,7 @@ describe('a process that dies', () => {
     expect((await world.received())[0]?.errors.at(-1)?.message).toContain('3 times')
   })
 
-  test('strands nothing: whoever has the handler next takes over, whatever version it is', async () => {
+  test('strands nothing: whoever has the handler next takes over, whatever version it is [DBOS: a deployment strands]', async () => {
     const first = await world.process()
     await first.consume(
       on(() => {
@@ -423,7 +423,7 @@ describe('a process that dies', () => {
     expect(written('a')).toEqual([1, 2, 3])
   })
 
-  test('and another one that takes over too early: one of the two is rolled back', async () => {
+  test('and another one that takes over too early: one of the two is rolled back [Wolverine#587]', async () => {
     const ends: (() => void)[] = []
     let fails = true
     const handler: Handler = async (data, context) => {

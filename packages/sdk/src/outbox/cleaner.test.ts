@@ -69,7 +69,7 @@ test('what was sent is kept as long as was said', async () => {
   expect(await world.states()).toEqual({})
 })
 
-test('what was not sent is never deleted, however old it is', async () => {
+test('what was not sent is never deleted, however old it is [Directum: a purge of what was unsent]', async () => {
   world.transport.answer = ({ id }) => {
     if (id === 'given up') return new SdkError('refused', 'no')
     throw new SdkError('transport_down', 'nobody there', { retryable: true })

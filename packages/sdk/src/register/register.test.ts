@@ -245,7 +245,7 @@ describe('purging', () => {
     expect(await base.states()).toEqual({ a: 'parked' })
   })
 
-  test('of what was never sent does not compile, and deletes nothing', async () => {
+  test('of what was never sent does not compile, and deletes nothing [Directum: a purge of what was unsent]', async () => {
     const { register, base, clock } = world()
     await base.commit({ id: 'unsent' })
     await clock.advance(400 * DAY_MS)

@@ -247,6 +247,21 @@ describe('an answer', () => {
     expect(wire.replyPlaces).toBe(1)
   })
 
+  test('counts, even when it is here before the engine has said that it took the request', async () => {
+    const { ask, answering, surroundings } = world()
+    await answering(() => ({ expertId: 1 }))
+    const { transport } = surroundings
+    const send = transport.send.bind(transport)
+    let confirm = (): void => {}
+    transport.send = async (messages) => {
+      const results = await send(messages)
+      if (messages[0]?.kind === 'request') await new Promise<void>((resolve) => (confirm = resolve))
+      return results
+    }
+    expect(await ask(FindExpert, TV)).toEqual({ ok: true, value: { expertId: 1 } })
+    confirm()
+  })
+
   test('is the first one, when two answerers had the request; the other is counted', async () => {
     const { ask, answering, wire, counts } = world()
     await answering(() => ({ expertId: 1 }))
