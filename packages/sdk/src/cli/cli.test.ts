@@ -217,6 +217,19 @@ describe('the service itself', () => {
     expect(await (await world()).run('schema', 'check', '--against', 'gone.json')).toMatchObject({ code: 2 })
   })
 
+  test('has what it owns compared with what other services own', async () => {
+    const closes = () => ({ handlers: [{ contract: 'ticket.close' }, { contract: 'ticket.closed' }], answers: [] })
+    const { out } = await (await world({ name: 'desk', describe: closes })).run('schema', 'print')
+    expect(JSON.parse(out)).toMatchObject({ service: 'desk', owns: ['ticket.close'] })
+    await writeFile(join(directory, 'desk.json'), out)
+    const against = ['schema', 'check', '--against', 'desk.json'] as const
+    expect(await (await world({ name: 'experts' })).run(...against)).toMatchObject({ code: 0 })
+    expect(await (await world({ name: 'experts', describe: closes })).run(...against)).toMatchObject({
+      code: 1,
+      out: expect.stringContaining('"ticket.close" is owned by desk and by experts'),
+    })
+  })
+
   test('has its contracts compared with what lies in its store', async () => {
     const { run, park } = await world()
     await park('a')

@@ -5,6 +5,7 @@ import { checkCompatibility, type CompatibilityMode } from '../schema/compatibil
 import { manifestOf, parseManifest, type Declared, type Manifest } from '../schema/manifest.ts'
 import { checkStoredBodies } from '../schema/stored-bodies.ts'
 import type { RegisterFilter, RegisterPage } from '../store/port.ts'
+import type { Description } from '../service.ts'
 import type { AppOperations } from './app-operations.ts'
 import { tell, type Command } from './command.ts'
 import { UsageError } from './usage-error.ts'
@@ -43,7 +44,15 @@ export const check: Command = async (invocation) => {
 
 function manifest(app: AppOperations): Manifest {
   // A contract that was made by hand tells nothing about its schemas.
-  return manifestOf(app.contracts.filter((each): each is Declared & typeof each => 'versions' in each))
+  const contracts = app.contracts.filter((each): each is Declared & typeof each => 'versions' in each)
+  return manifestOf(contracts, { service: app.name, owns: ownedBy(app) })
+}
+
+/** A contract has one owner when it is a command or a request: whoever handles or answers it. */
+function ownedBy(app: AppOperations): readonly string[] {
+  const { handlers = [], answers = [] } = (app.describe?.() ?? {}) as Partial<Pick<Description, 'handlers' | 'answers'>>
+  const commands = new Set(app.contracts.filter(({ kind }) => kind === 'command').map(({ name }) => name))
+  return [...handlers.map(({ contract }) => contract).filter((name) => commands.has(name)), ...answers]
 }
 
 async function readManifest(file: string): Promise<Manifest> {

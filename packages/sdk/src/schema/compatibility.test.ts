@@ -50,7 +50,7 @@ describe('backward', () => {
     const keyless = event('ticket.submitted', z.object({ id: z.string(), skill: z.string() }))
     expect(messages('backward', first, keyless)).toEqual([expect.stringContaining('put .key() back')])
     const other = command('ticket.submitted', z.object({ id: z.string() }))
-    expect(messages('backward', first, other)).toEqual([expect.stringContaining('was a event and is a command')])
+    expect(messages('backward', first, other)).toEqual([expect.stringContaining('was an event and is a command')])
   })
 
   test('what was ever deployed can be given, not only the last', () => {
@@ -149,4 +149,26 @@ test('a manifest is the same in any order of declarations, and refuses two of on
 
 test.each(['', 'null', '[]', '{}', '{"manifest":2,"contracts":[]}'])('%j is no manifest', (json) => {
   expect(() => parseManifest(json)).toThrow(expect.objectContaining({ code: 'malformed_message' }))
+})
+
+describe('of another service', () => {
+  const Close = command('ticket.close', z.object({ id: z.string() }))
+  const Find = request('experts.find', { input: z.object({}), output: z.object({}) })
+  const of = (service: string, owns: readonly string[], ...contracts: Declared[]): Manifest =>
+    parseManifest(JSON.stringify(manifestOf(contracts, { service, owns })))
+
+  test('only what both know is compared', () => {
+    const changed = command('ticket.close', z.object({ id: z.string(), by: z.string() }))
+    const found = checkCompatibility([of('desk', [], Close, first)], of('experts', [], changed), 'backward')
+    expect(found.map(({ contract }) => contract)).toEqual(['ticket.close'])
+  })
+
+  test('what has one owner and would have two is told', () => {
+    const desk = of('desk', ['ticket.close', 'experts.find'], Close, Find)
+    const experts = of('experts', ['experts.find'], Close, Find)
+    expect(checkCompatibility([desk], experts, 'full').map(({ message }) => message)).toEqual([
+      '"experts.find" is owned by desk and by experts, and both would do it each time; leave it to one of them, or make it an event',
+    ])
+    expect(checkCompatibility([desk], of('desk', ['experts.find'], Close, Find), 'full')).toEqual([])
+  })
 })

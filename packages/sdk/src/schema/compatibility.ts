@@ -25,7 +25,8 @@ export interface Finding {
 
 /**
  * Compares the contracts of this program with those of earlier ones. Checked against every manifest that is given: with
- * all that were ever deployed, or whose messages are still stored, it is what others call transitive.
+ * all that were ever deployed, or whose messages are still stored, it is what others call transitive. Of the manifest of
+ * another service it looks at the contracts that both know, and at who owns them.
  *
  * @returns nothing when they get along
  */
@@ -34,29 +35,50 @@ export function checkCompatibility(
   current: Manifest,
   mode: CompatibilityMode,
 ): readonly Finding[] {
-  const found = earlier.flatMap(({ contracts }) =>
-    contracts.flatMap((old) => {
+  const found = earlier.flatMap((manifest) => [
+    ...(isAnother(manifest, current) ? ownedTwice(manifest, current) : []),
+    ...manifest.contracts.flatMap((old) => {
       const now = current.contracts.find(({ name, kind }) => name === old.name && kind === old.kind)
-      if (now === undefined) return [gone(old, current)]
+      if (now === undefined) return gone(old, current, isAnother(manifest, current))
       return [
         ...(mode === 'forward' ? [] : [...backward(old, now), ...answers(old, now, 'backward')]),
         ...(mode === 'backward' ? [] : [...forward(old, now), ...answers(old, now, 'forward')]),
       ]
     }),
-  )
+  ])
   return [...new Map(found.map((each) => [`${each.direction} ${each.message}`, each])).values()]
 }
 
-function gone(old: ContractEntry, current: Manifest): Finding {
-  const kind = current.contracts.find(({ name }) => name === old.name)?.kind
-  return finding(
-    'backward',
-    old.name,
-    null,
-    kind === undefined
-      ? `the ${old.kind} "${old.name}" is gone; keep it until no message of it is stored or under way`
-      : `"${old.name}" was a ${old.kind} and is a ${kind}; give the ${kind} another name`,
+/** Whether it is the manifest of another service, which may know contracts that this one has nothing to do with. */
+function isAnother({ service }: Manifest, current: Manifest): boolean {
+  return service !== undefined && current.service !== undefined && service !== current.service
+}
+
+function ownedTwice({ service, owns = [] }: Manifest, current: Manifest): Finding[] {
+  const owned = owns.filter((name) => current.owns?.includes(name))
+  return owned.map((name) =>
+    finding(
+      'backward',
+      name,
+      null,
+      `"${name}" is owned by ${service} and by ${current.service}, and both would do it each time; leave it to one of them, or make it an event`,
+    ),
   )
+}
+
+function gone(old: ContractEntry, current: Manifest, another: boolean): Finding[] {
+  const kind = current.contracts.find(({ name }) => name === old.name)?.kind
+  if (kind !== undefined) {
+    const message = `"${old.name}" was ${withArticle(old.kind)} and is ${withArticle(kind)}; give the ${kind} another name`
+    return [finding('backward', old.name, null, message)]
+  }
+  if (another) return []
+  const message = `the ${old.kind} "${old.name}" is gone; keep it until no message of it is stored or under way`
+  return [finding('backward', old.name, null, message)]
+}
+
+function withArticle(kind: ContractEntry['kind']): string {
+  return kind === 'event' ? 'an event' : `a ${kind}`
 }
 
 function backward(old: ContractEntry, now: ContractEntry): Finding[] {

@@ -12,7 +12,14 @@ export interface Manifest {
   readonly manifest: 1
   /** Sorted by name and kind. */
   readonly contracts: readonly ContractEntry[]
+  /** The service that the program is; without it, whoever compares takes it for itself. */
+  readonly service?: string
+  /** Names of the commands that it handles and the requests that it answers: those that have one owner. */
+  readonly owns?: readonly string[]
 }
+
+/** Whose contracts they are. */
+export type Owner = Required<Pick<Manifest, 'service' | 'owns'>>
 
 export interface ContractEntry {
   readonly name: string
@@ -52,9 +59,10 @@ export type Declared = Declaration & {
 /**
  * The manifest of contracts, the same for the same contracts in any order.
  *
+ * @param owner the service whose contracts they are, for comparisons with those of other services
  * @throws {SdkError} `invalid_declaration` when two contracts of one kind have the same name
  */
-export function manifestOf(contracts: readonly Declared[]): Manifest {
+export function manifestOf(contracts: readonly Declared[], owner?: Owner): Manifest {
   const entries = contracts.map(entryOf).toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))
   for (const [index, entry] of entries.entries()) {
     if (index > 0 && placeOf(entries[index - 1]!) === placeOf(entry))
@@ -63,7 +71,11 @@ export function manifestOf(contracts: readonly Declared[]): Manifest {
         `the ${entry.kind} "${entry.name}" is declared twice; share one declaration, and add versions with .next()`,
       )
   }
-  return { manifest: 1, contracts: entries }
+  return {
+    manifest: 1,
+    ...(owner === undefined ? {} : { service: owner.service, owns: owner.owns.toSorted() }),
+    contracts: entries,
+  }
 }
 
 /**
