@@ -76,7 +76,10 @@ export class AmqpTransport implements Transport {
     this.capabilities = { ordering: true, confirm: true, returns: true, replies: true, bodyBytesMax }
   }
 
+  /** @throws {SdkError} `transport_down`; `invalid_declaration` for an address that is none, which no retry would reach */
   async open(surroundings: TransportSurroundings): Promise<void> {
+    // Not before: commands for operators load the program where nobody says where the broker is.
+    checkAddress(this.#options.url)
     const client = this.#options.client ?? (await loadClient())
     const { clock, random, log } = surroundings
     const common = { clock, random, log, changed: () => this.#changed() }
@@ -267,4 +270,14 @@ export class AmqpTransport implements Transport {
     if (opened.sending.connection === null) throw transportDown('the connection to the broker is down')
     return opened
   }
+}
+
+/** The address is not told: there may be a password in it. */
+function checkAddress(url: string): void {
+  const scheme = URL.canParse(url) ? new URL(url).protocol : null
+  if (scheme === 'amqp:' || scheme === 'amqps:') return
+  throw new SdkError(
+    'invalid_declaration',
+    `the url of the transport amqp is no address of a broker${scheme === null ? '' : `, but one of ${scheme}`}; write amqp://user:password@host:5672/vhost, or amqps:`,
+  )
 }
