@@ -23,7 +23,7 @@ import {
   states,
   type StorePromise,
 } from './contract-sample.ts'
-import type { OutboxFailure, Purge, RegisterEntry, RegisterFilter, Store } from './port.ts'
+import type { OutboxFailure, Purge, RegisterFilter, Store } from './port.ts'
 
 /** Fails messages of the outbox that are due. */
 async function failOut<Tx>(store: Store<Tx>, ids: readonly string[], next: OutboxFailure['next'], fingerprint = 'E-1') {
@@ -58,7 +58,7 @@ export const registerPromises: readonly StorePromise[] = [
         assert.ok(createdAt >= Math.floor(before) - 1 && createdAt <= after + 1, 'the store knows since now')
         return { ...rest, message: plain(message!) }
       })
-      const common = { reason: null, errors: [], externalId: null, key: 'k', version: 1 }
+      const common = { reason: null, fingerprint: null, errors: [], externalId: null, key: 'k', version: 1 }
       assert.deepEqual(
         shown.toSorted((a, b) => b.direction.localeCompare(a.direction)),
         [
@@ -83,6 +83,7 @@ export const registerPromises: readonly StorePromise[] = [
             state: 'parked',
             attempts: 4,
             reason: 'unknown-contract',
+            fingerprint: attempt(4).fingerprint,
             errors: [attempt(4)],
             message: plain(incoming),
           },
@@ -190,38 +191,6 @@ export const registerPromises: readonly StorePromise[] = [
       await keep(store, [messageOf({ id: 'd' })])
       assert.deepEqual(await listed(store, { before: between }), ['a', 'b'])
       assert.deepEqual(await listed(store, { after: between }), ['c', 'd'])
-    },
-  },
-  {
-    name: 'pages show everything once, oldest first',
-    async run({ store, pass }) {
-      const ids: string[] = []
-      for (let i = 0; i < 5; i++) {
-        const metadata = { correlationId: 'c' }
-        const drafts = [draftOf({ metadata }), draftOf({ metadata })]
-        await add(store, ...drafts)
-        const [timed, kept] = [draftOf(), messageOf()]
-        await setTimers(store, { draft: timed, dueAt: FAR_AT })
-        await keep(store, [kept])
-        await keep(store, [kept], { consumer: 'other' })
-        ids.push(...idsOf([...drafts, timed, kept, kept]))
-        await pass(2)
-      }
-      const seen: RegisterEntry[] = []
-      let after: string | null = null
-      do {
-        const page = await store.register.list({}, 4, after)
-        assert.ok(page.entries.length <= 4, 'no more than asked for')
-        seen.push(...page.entries)
-        after = page.next
-        assert.ok(seen.length <= ids.length, 'nothing comes twice')
-      } while (after !== null)
-      assert.deepEqual(idsOf(seen).toSorted(), ids.toSorted())
-      const times = seen.map(({ createdAt }) => createdAt)
-      assert.deepEqual(
-        times,
-        times.toSorted((a, b) => a - b),
-      )
     },
   },
   {

@@ -66,6 +66,22 @@ export const timerPromises: readonly StorePromise[] = [
     },
   },
   {
+    name: 'what fires at once fits into the bytes that it may have, and what is larger goes alone and whole',
+    async run({ store }) {
+      const sizes = [10, 6000, 20, 2500, 2600, 1, 1, 0]
+      const drafts = sizes.map((size) => draftOf({ key: 'k', body: new Uint8Array(size).fill(7) }))
+      await setTimers(store, ...drafts.map((draft, i) => ({ draft, dueAt: 1000 + i })))
+      const counts: number[] = []
+      for (let count = -1; count !== 0; counts.push(count)) count = await store.timers.fire(100, 5000)
+      assert.deepEqual(counts, [1, 1, 2, 4, 0])
+      const due = await store.outbox.due(ALL, 10)
+      assert.deepEqual(
+        due.map(({ message }) => plain(message)),
+        drafts.map((draft, i) => plain({ ...draft, keySeq: i + 1 })),
+      )
+    },
+  },
+  {
     name: 'a second timer of one name replaces the first; those without a name do not meet',
     async run({ store }) {
       const [first, second] = [draftOf(), draftOf()]

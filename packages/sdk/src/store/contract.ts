@@ -3,6 +3,7 @@ import { claimPromises } from './contract-claims.ts'
 import { effectPromises } from './contract-effects.ts'
 import { inboxPromises } from './contract-inbox.ts'
 import { outboxPromises } from './contract-outbox.ts'
+import { pagePromises } from './contract-pages.ts'
 import { racePromises } from './contract-races.ts'
 import { registerPromises } from './contract-register.ts'
 import { relayPromises } from './contract-relay.ts'
@@ -45,6 +46,7 @@ export function storeContract<Tx>({ open, concurrent }: StoreSuite<Tx>): readonl
     ...claimPromises,
     ...effectPromises,
     ...registerPromises,
+    ...pagePromises,
     ...sizePromises,
     ...(concurrent ? racePromises : []),
   ]

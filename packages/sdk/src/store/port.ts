@@ -168,9 +168,10 @@ export interface TimerStore<Tx> {
   cancel(tx: Tx, cancelKey: string): Promise<boolean>
   /**
    * Moves what is due into the outbox, earliest first, in a transaction of its own. What waits for another transaction, which
-   * is about to cancel it or holds its key, is left for later and stops no others. @returns how many
+   * is about to cancel it or holds its key, is left for later and stops no others. Of bodies it takes at most `bytesMax`
+   * together, or one that is larger; default: no bound. @returns how many
    */
-  fire(limit: number): Promise<number>
+  fire(limit: number, bytesMax?: number): Promise<number>
   /** When the earliest timer is due; null when there is none. */
   nextDue(): Promise<number | null>
 }
@@ -361,15 +362,14 @@ export interface RegisterEntry {
   readonly createdAt: number
   readonly dueAt: number | null
   readonly reason: string | null
+  /** Of the last error; null when there is none. */
+  readonly fingerprint: string | null
   readonly errors: readonly Attempt[]
   /** Null when the body is no longer kept. */
   readonly message: Message | null
 }
 
-/**
- * `scheduled`, `pending` and `sent` are of messages that go out; `parked` and `cancelled` of both; the others of those that
- * come in.
- */
+/** `scheduled`, `pending` and `sent` go out; `parked` and `cancelled` are of both directions; all others came in. */
 export type RegisterState = 'scheduled' | 'pending' | 'sent' | InboxState
 
 export interface RegisterFilter {
@@ -390,7 +390,16 @@ export interface RegisterFilter {
   readonly after?: number
 }
 
+/** What is read for a page. Without `bodies` every `message` is null, without `errors` there are none; default: true. */
+export interface RegisterReading {
+  readonly bodies?: boolean
+  readonly errors?: boolean
+  /** Of all that is read of both, together; a message that is larger comes alone. Default: no bound. */
+  readonly bytesMax?: number
+}
+
 export interface RegisterPage {
+  /** May be fewer than were asked for, or none, and be followed by others nevertheless. */
   readonly entries: readonly RegisterEntry[]
   /** To be handed in for the next page; null at the end. */
   readonly next: string | null
@@ -405,7 +414,7 @@ export interface RegisterKey {
 
 export interface RegisterStore {
   /** Oldest first, by the time the store got to know of them. @param limit at most 1000 */
-  list(filter: RegisterFilter, limit: number, after: string | null): Promise<RegisterPage>
+  list(filter: RegisterFilter, limit: number, after: string | null, reading?: RegisterReading): Promise<RegisterPage>
   count(filter: RegisterFilter): Promise<number>
   /**
    * Makes parked, uncertain, cancelled and expired messages due now, with their attempts counted from nought again; frees
@@ -414,7 +423,6 @@ export interface RegisterStore {
   retry(keys: readonly RegisterKey[]): Promise<number>
   /**
    * Takes messages that are not sent, done or running out of the way: `cancelled`; frees their keys. Timers are forgotten.
-   *
    * @returns how many
    */
   cancel(keys: readonly RegisterKey[]): Promise<number>

@@ -1,4 +1,4 @@
-import type { RegisterEntry, RegisterFilter } from '../port.ts'
+import type { RegisterEntry, RegisterFilter, RegisterReading } from '../port.ts'
 import type { InRow } from './in-row.ts'
 import type { OutRow } from './out-row.ts'
 import type { TimerRow } from './timers.ts'
@@ -13,7 +13,7 @@ export function outView({ message, state, attempts, createdAt, retryAt, errors }
     createdAt,
     dueAt: state === 'pending' ? retryAt : null,
     reason: null,
-    errors,
+    ...failed(errors),
     message,
   }
 }
@@ -28,7 +28,7 @@ export function timerView({ draft, createdAt, dueAt }: TimerRow): RegisterEntry 
     createdAt,
     dueAt,
     reason: null,
-    errors: [],
+    ...failed([]),
     message: draft,
   }
 }
@@ -43,13 +43,32 @@ export function inView({ consumer, message, state, attempts, createdAt, dueAt, r
     createdAt,
     dueAt: state === 'waiting' || state === 'retrying' ? dueAt : null,
     reason,
-    errors,
+    ...failed(errors),
     message: state === 'done' ? null : message,
   }
 }
 
 function describedBy({ id, type, version, key, metadata }: NonNullable<RegisterEntry['message']>) {
   return { id, type, version, key, externalId: metadata.externalId ?? null }
+}
+
+function failed(errors: RegisterEntry['errors']) {
+  return { errors, fingerprint: errors.at(-1)?.fingerprint ?? null }
+}
+
+/** The first of the entries, at least one, with what was asked for, as far as that fits. */
+export function readOf(
+  entries: readonly RegisterEntry[],
+  { bodies = true, errors = true, bytesMax = Infinity }: RegisterReading = {},
+): readonly RegisterEntry[] {
+  let bytes = 0
+  return entries
+    .map((entry) => ({ ...entry, message: bodies ? entry.message : null, errors: errors ? entry.errors : [] }))
+    .filter((entry, at) => (bytes += sizeOf(entry)) <= bytesMax || at === 0)
+}
+
+function sizeOf({ message, errors }: RegisterEntry): number {
+  return (message?.body.byteLength ?? 0) + (errors.length === 0 ? 0 : JSON.stringify(errors).length)
 }
 
 /** Whether a filter picks an entry. */
@@ -64,7 +83,7 @@ export function picks(filter: RegisterFilter): (entry: RegisterEntry) => boolean
     (entry.direction === 'out' || filter.notConsumer === undefined || filter.notConsumer !== entry.consumer) &&
     (states === undefined || states.includes(entry.state)) &&
     (contract === null || contract.test(entry.type)) &&
-    (filter.fingerprint === undefined || filter.fingerprint === entry.errors.at(-1)?.fingerprint) &&
+    (filter.fingerprint === undefined || filter.fingerprint === entry.fingerprint) &&
     entry.createdAt < before &&
     entry.createdAt > after
 }

@@ -6,6 +6,7 @@ import type {
   RegisterFilter,
   RegisterKey,
   RegisterPage,
+  RegisterReading,
   RegisterState,
   RegisterStore,
 } from '../port.ts'
@@ -14,7 +15,7 @@ import { inName, type InRow } from './in-row.ts'
 import type { MemoryInbox } from './inbox.ts'
 import { outRow, type OutRow } from './out-row.ts'
 import type { MemoryOutbox } from './outbox.ts'
-import { inView, outView, picks, placeOf, timerView } from './register-view.ts'
+import { inView, outView, picks, placeOf, readOf, timerView } from './register-view.ts'
 import { timerLocks, type MemoryTimers } from './timers.ts'
 import type { OpenTransaction } from './transaction.ts'
 
@@ -37,14 +38,20 @@ export class MemoryRegister implements RegisterStore {
     this.#inbox = inbox
   }
 
-  async list(filter: RegisterFilter, limit: number, after: string | null): Promise<RegisterPage> {
+  async list(
+    filter: RegisterFilter,
+    limit: number,
+    after: string | null,
+    reading?: RegisterReading,
+  ): Promise<RegisterPage> {
     const rest = this.#picked(filter)
       .map((entry) => ({ entry, place: placeOf(entry) }))
       .filter(({ place }) => after === null || place > after)
       .toSorted((a, b) => (a.place < b.place ? -1 : 1))
-    const page = rest.slice(0, Math.min(limit, PAGE_MAX))
-    const next = page.length < rest.length ? page.at(-1)?.place : undefined
-    return { entries: page.map(({ entry }) => entry), next: next ?? null }
+    const most = rest.slice(0, Math.min(limit, PAGE_MAX)).map(({ entry }) => entry)
+    const entries = readOf(most, reading)
+    const next = entries.length < rest.length ? rest[entries.length - 1]?.place : undefined
+    return { entries, next: next ?? null }
   }
 
   async count(filter: RegisterFilter): Promise<number> {

@@ -50,8 +50,8 @@ export class MemoryTimers implements TimerStore<MemoryTransaction> {
     return id !== undefined && this.remove(own, id)
   }
 
-  async fire(limit: number): Promise<number> {
-    return this.#database.change([], (tx) => this.#move(tx, limit))
+  async fire(limit: number, bytesMax = Infinity): Promise<number> {
+    return this.#database.change([], (tx) => this.#move(tx, limit, bytesMax))
   }
 
   async nextDue(): Promise<number | null> {
@@ -76,11 +76,15 @@ export class MemoryTimers implements TimerStore<MemoryTransaction> {
   }
 
   /** Moves those that nobody is about to cancel and whose key nobody holds; it waits for nobody. */
-  #move(tx: OpenTransaction, limit: number): number {
+  #move(tx: OpenTransaction, limit: number, bytesMax: number): number {
     const free: Draft[] = []
+    let bytes = 0
     for (const row of this.#due()) {
       if (free.length === limit) break
-      if ([...timerLocks(row), ...draftLocks([row.draft])].every((name) => tx.tryLock(name))) free.push(row.draft)
+      if (![...timerLocks(row), ...draftLocks([row.draft])].every((name) => tx.tryLock(name))) continue
+      bytes += row.draft.body.byteLength
+      if (bytes > bytesMax && free.length > 0) break
+      free.push(row.draft)
     }
     for (const { id } of free) this.remove(tx, id)
     this.#outbox.insert(tx, free)

@@ -1,6 +1,18 @@
 import { numberIn, textIn } from './row.ts'
 import type { SqlRow } from './driver.ts'
 
+/** How many of the first of these sizes fit into so many bytes together: at least one, where there is one. */
+export function countWithin(sizes: readonly number[], bytesMax: number): number {
+  let bytes = 0
+  let count = 0
+  for (const size of sizes) {
+    bytes += size
+    if (bytes > bytesMax && count > 0) break
+    count++
+  }
+  return count
+}
+
 /**
  * The first of the rows whose bodies fit into so many bytes together, at least one, with the bodies that were too large to
  * be read at first. A row that is gone meanwhile is left out.
@@ -13,13 +25,8 @@ export async function bodiesWithin(
   bytesMax: number,
   read: (ids: readonly string[]) => Promise<readonly SqlRow[]>,
 ): Promise<readonly SqlRow[]> {
-  let bytes = 0
-  let count = 0
-  for (const row of rows) {
-    bytes += numberIn(row, 'body_bytes')
-    if (bytes > bytesMax && count > 0) break
-    count++
-  }
+  const sizes = rows.map((row) => numberIn(row, 'body_bytes'))
+  const count = countWithin(sizes, bytesMax)
   const fitting = count === rows.length ? rows : rows.slice(0, count)
   const isUnread = (row: SqlRow): boolean => row['body'] === null && numberIn(row, 'body_bytes') > 0
   const unread = fitting.filter(isUnread)

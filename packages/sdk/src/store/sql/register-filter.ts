@@ -1,6 +1,6 @@
 import { list, join, raw, sql, type Fragment } from './fragment.ts'
 import type { Dialect } from './dialect.ts'
-import type { RegisterFilter, RegisterState } from '../port.ts'
+import type { RegisterFilter, RegisterKey, RegisterState } from '../port.ts'
 
 /** A table that the register shows, by its place in the order of messages that came at the same time. */
 export interface Shelf {
@@ -46,6 +46,19 @@ export function conditionOf(shelf: Shelf, filter: RegisterFilter, dialect: Diale
   if (filter.before !== undefined) conditions.push(sql`created_at < ${Math.ceil(filter.before)}`)
   if (filter.after !== undefined) conditions.push(sql`created_at > ${Math.floor(filter.after)}`)
   return join(conditions, ' and ', '1 = 1')
+}
+
+/** Rows with one of these ids. */
+export function idIn(dialect: Dialect, ids: readonly string[]): Fragment {
+  const rows = ids.map((id) => ({ id }))
+  return sql`id in (select r.id from ${dialect.rows(JSON.stringify(rows), 'r', { id: 'text' })})`
+}
+
+/** Rows of the inbox, by consumer and id. */
+export function receivedIn(dialect: Dialect, keys: readonly Pick<RegisterKey, 'consumer' | 'id'>[]): Fragment {
+  const json = JSON.stringify(keys.map(({ consumer, id }) => ({ consumer, id })))
+  const rows = dialect.rows(json, 'r', { consumer: 'text', id: 'text' })
+  return sql`(consumer, id) in (select r.consumer, r.id from ${rows})`
 }
 
 function contractIs(pattern: string, dialect: Dialect): Fragment {

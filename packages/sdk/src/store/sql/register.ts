@@ -1,34 +1,23 @@
 import { SdkError } from '../../errors.ts'
 import { bucketOf } from '../../message/bucket.ts'
-import { conditionOf, SHELVES, type Shelf } from './register-filter.ts'
+import { conditionOf, idIn, receivedIn, SHELVES } from './register-filter.ts'
+import { pageOf } from './register-page.ts'
 import { join, list, raw, sql, type Fragment } from './fragment.ts'
-import {
-  attemptsIn,
-  bodyAlone,
-  MESSAGE_COLUMNS,
-  messageIn,
-  numberIn,
-  numberOrNullIn,
-  textIn,
-  textOrNullIn,
-} from './row.ts'
+import { bodyAlone, MESSAGE_COLUMNS, numberIn, numberOrNullIn, textIn, textOrNullIn } from './row.ts'
 import { TABLES } from './schema.ts'
 import type { Database } from './database.ts'
 import type { Message } from '../../message/message.ts'
 import type { SqlOutbox } from './outbox.ts'
 import type {
   Purge,
-  RegisterEntry,
   RegisterFilter,
   RegisterKey,
   RegisterPage,
+  RegisterReading,
   RegisterState,
   RegisterStore,
 } from '../port.ts'
 import type { SqlRow, SqlSession } from './driver.ts'
-
-/** Most entries of a page. */
-const PAGE_MAX = 1000
 
 /** Columns whose values clients give in different ways. */
 const NUMBERS = new Set(
@@ -37,13 +26,6 @@ const NUMBERS = new Set(
     .filter(([, type]) => /^(integer|count|time)/.test(type))
     .map(([column]) => column),
 )
-
-/** Where a page ended: time, table and place in it. */
-interface Place {
-  readonly createdAt: number
-  readonly shelf: number
-  readonly seq: number
-}
 
 /** What operators see of the outbox, the timers and the inbox, and what they change. */
 export class SqlRegister<Tx> implements RegisterStore {
@@ -55,29 +37,14 @@ export class SqlRegister<Tx> implements RegisterStore {
     this.#outbox = outbox
   }
 
-  async list(filter: RegisterFilter, limit: number, after: string | null): Promise<RegisterPage> {
+  async list(
+    filter: RegisterFilter,
+    limit: number,
+    after: string | null,
+    reading: RegisterReading = {},
+  ): Promise<RegisterPage> {
     await this.#outbox.intake?.drain()
-    const most = Math.min(Math.max(Math.trunc(limit), 1), PAGE_MAX)
-    const from = after === null ? null : placeIn(after)
-    const found: { readonly place: Place; readonly entry: RegisterEntry }[] = []
-    for (const [index, shelf] of SHELVES.entries()) {
-      const condition = conditionOf(shelf, filter, this.#db.dialect)
-      if (condition === null) continue
-      const rows = await this.#db.run(
-        null,
-        sql`select seq, created_at, ${raw(columnsOf(shelf))} from ${raw(this.#db.names[shelf.table])}
-          where ${condition} and ${beyond(from, index)} order by created_at, seq limit ${most + 1}`,
-      )
-      for (const row of rows) {
-        const place = { createdAt: numberIn(row, 'created_at'), shelf: index, seq: numberIn(row, 'seq') }
-        found.push({ place, entry: entryIn(shelf, row) })
-      }
-    }
-    found.sort(({ place: a }, { place: b }) => a.createdAt - b.createdAt || a.shelf - b.shelf || a.seq - b.seq)
-    const page = found.slice(0, most)
-    const last = page.at(-1)?.place
-    const next = found.length > most && last !== undefined ? `${last.createdAt}.${last.shelf}.${last.seq}` : null
-    return { entries: page.map(({ entry }) => entry), next }
+    return pageOf(this.#db, filter, limit, after, reading)
   }
 
   async count(filter: RegisterFilter): Promise<number> {
@@ -205,57 +172,12 @@ export class SqlRegister<Tx> implements RegisterStore {
   }
 
   #out(keys: readonly RegisterKey[]): Fragment | null {
-    const out = keys.filter(({ direction }) => direction === 'out').map(({ id }) => ({ id }))
-    if (out.length === 0) return null
-    return sql`id in (select r.id from ${this.#db.dialect.rows(JSON.stringify(out), 'r', { id: 'text' })})`
+    const out = keys.filter(({ direction }) => direction === 'out').map(({ id }) => id)
+    return out.length === 0 ? null : idIn(this.#db.dialect, out)
   }
 
   #in(keys: readonly RegisterKey[]): Fragment | null {
-    const incoming = keys.filter(({ direction }) => direction === 'in').map(({ consumer, id }) => ({ consumer, id }))
-    if (incoming.length === 0) return null
-    const rows = this.#db.dialect.rows(JSON.stringify(incoming), 'r', { consumer: 'text', id: 'text' })
-    return sql`(consumer, id) in (select r.consumer, r.id from ${rows})`
+    const incoming = keys.filter(({ direction }) => direction === 'in')
+    return incoming.length === 0 ? null : receivedIn(this.#db.dialect, incoming)
   }
-}
-
-function columnsOf({ table }: Shelf): string {
-  const message = MESSAGE_COLUMNS.join(', ')
-  if (table === 'timer') return `due_at, ${message}`
-  return `state, attempts, errors, reason, due_at, ${table === 'inbox' ? 'consumer, ' : ''}${message}`
-}
-
-function entryIn({ table }: Shelf, row: SqlRow): RegisterEntry {
-  const stored = table === 'timer' ? 'scheduled' : (textIn(row, 'state') as RegisterState)
-  // Put aside in the outbox, which is for the relay to know only.
-  const state = table === 'outbox' && stored === 'waiting' ? 'pending' : stored
-  return {
-    direction: table === 'inbox' ? 'in' : 'out',
-    consumer: table === 'inbox' ? textIn(row, 'consumer') : '',
-    id: textIn(row, 'id'),
-    type: textIn(row, 'type'),
-    version: numberIn(row, 'version'),
-    key: textOrNullIn(row, 'msg_key'),
-    externalId: textOrNullIn(row, 'external_id'),
-    state,
-    attempts: table === 'timer' ? 0 : numberIn(row, 'attempts'),
-    createdAt: numberIn(row, 'created_at'),
-    dueAt: state === 'done' || state === 'sent' ? null : numberOrNullIn(row, 'due_at'),
-    reason: table === 'timer' ? null : textOrNullIn(row, 'reason'),
-    errors: table === 'timer' ? [] : attemptsIn(row),
-    message: row['body'] === null ? null : messageIn(row),
-  }
-}
-
-/** Whether a row comes after the place, in the order of time, table and place in the table. */
-function beyond(from: Place | null, shelf: number): Fragment {
-  if (from === null) return raw('1 = 1')
-  if (shelf > from.shelf) return sql`created_at >= ${from.createdAt}`
-  if (shelf < from.shelf) return sql`created_at > ${from.createdAt}`
-  return sql`(created_at > ${from.createdAt} or (created_at = ${from.createdAt} and seq > ${from.seq}))`
-}
-
-function placeIn(after: string): Place {
-  const match = /^(\d+)\.(\d)\.(\d+)$/.exec(after)
-  if (match === null) throw new SdkError('invalid_data', `"${after}" is no page that the register gave`)
-  return { createdAt: Number(match[1]), shelf: Number(match[2]), seq: Number(match[3]) }
 }

@@ -1,11 +1,17 @@
 import { SdkError } from '../../errors.ts'
 import { join, list, raw, sql, type Fragment } from './fragment.ts'
 import { MESSAGE_CELLS, MESSAGE_COLUMNS, messageIn, messageRows, numberIn, numberOrNullIn, textIn } from './row.ts'
+import { countWithin } from './bodies-within.ts'
 import { bytesOfMessage, portionsOf } from './portions.ts'
 import type { Database } from './database.ts'
 import type { SqlOutbox } from './outbox.ts'
 import type { SqlRow, SqlSession } from './driver.ts'
 import type { TimerDraft, TimerStore } from '../port.ts'
+
+/** A timer's columns; its body is read with them as far as it is small. */
+const COLUMNS = ['seq', 'due_at', ...MESSAGE_COLUMNS]
+  .filter((column) => column !== 'body')
+  .map((column) => `t.${column}`)
 
 /** Timers of one key that are fired together when it is fired alone. */
 const KEY_MAX = 100
@@ -69,15 +75,15 @@ export class SqlTimers<Tx> implements TimerStore<Tx> {
     return (await this.#db.delete(this.#db.within(tx), this.#db.names.timer, where)) > 0
   }
 
-  async fire(limit: number): Promise<number> {
+  async fire(limit: number, bytesMax = Number.MAX_SAFE_INTEGER): Promise<number> {
     try {
-      return (await this.#move(limit, true)).count
+      return (await this.#move(limit, bytesMax, true)).count
     } catch (error) {
       if (!(error instanceof SdkError) || error.code !== 'conflict') throw error
     }
     // Somebody is writing the first message of a key, which cannot be seen and skipped: those keys one by one.
-    const { count, unseen } = await this.#move(limit, false)
-    return count + (await this.#moveUnseen(unseen))
+    const { count, unseen } = await this.#move(limit, bytesMax, false)
+    return count + (await this.#moveUnseen(unseen, bytesMax))
   }
 
   async nextDue(): Promise<number | null> {
@@ -91,37 +97,37 @@ export class SqlTimers<Tx> implements TimerStore<Tx> {
    *
    * @param unseenToo whether keys without a number yet are tried, too: somebody may be about to give them their first
    */
-  #move(limit: number, unseenToo: boolean): Promise<{ count: number; unseen: readonly Key[] }> {
+  #move(limit: number, bytesMax: number, unseenToo: boolean): Promise<{ count: number; unseen: readonly Key[] }> {
     return this.#impatiently(async (session) => {
-      const moved: SqlRow[] = []
+      const free: SqlRow[] = []
       const unseen = new Map<string, Key>()
+      const bodyBytes = Math.floor(bytesMax / limit)
       let after: SqlRow | null = null
-      while (moved.length < limit) {
-        const wanted = limit - moved.length
-        const page = await this.#due(session, after === null ? raw('1 = 1') : laterThan(after), wanted)
+      while (free.length < limit) {
+        const wanted = limit - free.length
+        const page = await this.#due(session, after === null ? raw('1 = 1') : laterThan(after), wanted, bodyBytes)
         const held = await this.#heldKeys(session, page)
         for (const row of page) {
           const state = held.get(nameOfKey(row))
           if (state === 'unseen' && !unseenToo) unseen.set(nameOfKey(row), keyIn(row))
-          else if (state !== 'held') moved.push(row)
+          else if (state !== 'held') free.push(row)
         }
-        if (page.length < wanted) break
+        if (page.length < wanted || fitting(free, bytesMax) < free.length) break
         after = page.at(-1)!
       }
-      await this.#moveRows(session, moved)
-      return { count: moved.length, unseen: [...unseen.values()] }
+      return { count: await this.#moveRows(session, free, bytesMax), unseen: [...unseen.values()] }
     })
   }
 
-  async #moveUnseen(keys: readonly Key[]): Promise<number> {
+  async #moveUnseen(keys: readonly Key[], bytesMax: number): Promise<number> {
     let count = 0
     let conflicts = 0
     for (const { type, key } of keys) {
       try {
         count += await this.#impatiently(async (session) => {
-          const rows = await this.#due(session, sql`type = ${type} and msg_key = ${key}`, KEY_MAX)
-          await this.#moveRows(session, rows)
-          return rows.length
+          const which = sql`t.type = ${type} and t.msg_key = ${key}`
+          const rows = await this.#due(session, which, KEY_MAX, Math.floor(bytesMax / KEY_MAX))
+          return this.#moveRows(session, rows, bytesMax)
         })
       } catch (error) {
         if (!(error instanceof SdkError) || error.code !== 'conflict') throw error
@@ -131,17 +137,25 @@ export class SqlTimers<Tx> implements TimerStore<Tx> {
     return count
   }
 
-  #due(session: SqlSession, which: Fragment, limit: number): Promise<readonly SqlRow[]> {
+  /** The first that are due, with bodies of at most so many bytes each. */
+  #due(session: SqlSession, which: Fragment, limit: number, bodyBytes: number): Promise<readonly SqlRow[]> {
     const { dialect, names, now } = this.#db
+    const timer = raw(names.timer)
+    const small = sql`length(t.body) <= ${bodyBytes}`
+    const [body, bodies] = dialect.joinsBodies
+      ? [raw('b.body'), sql`left join ${timer} b on b.seq = t.seq and ${small}`]
+      : [sql`case when ${small} then t.body end as body`, raw('')]
     return this.#db.run(
       session,
-      sql`select seq, due_at, ${raw(MESSAGE_COLUMNS.join(', '))} from ${raw(names.timer)}
-        where due_at <= ${now} and ${which} order by due_at, seq limit ${limit}${raw(dialect.forUpdateOfFree)}`,
+      sql`select ${raw(COLUMNS.join(', '))}, length(t.body) as body_bytes, ${body} from ${timer} t ${bodies}
+        where t.due_at <= ${now} and ${which} order by t.due_at, t.seq limit ${limit}${raw(dialect.forUpdateOfFree)}`,
     )
   }
 
-  async #moveRows(session: SqlSession, rows: readonly SqlRow[]): Promise<void> {
-    if (rows.length === 0) return
+  /** Moves the first of the rows, which are locked, as far as their bodies fit. @returns how many */
+  async #moveRows(session: SqlSession, free: readonly SqlRow[], bytesMax: number): Promise<number> {
+    const rows = await this.#whole(session, free.slice(0, fitting(free, bytesMax)))
+    if (rows.length === 0) return 0
     const fired = this.#db.among(
       'seq',
       rows.map((row) => numberIn(row, 'seq')),
@@ -151,6 +165,18 @@ export class SqlTimers<Tx> implements TimerStore<Tx> {
       session,
       rows.map((row) => messageIn(row)),
     )
+    return rows.length
+  }
+
+  /** The rows with the bodies that were too large to be read at first. */
+  async #whole(session: SqlSession, rows: readonly SqlRow[]): Promise<readonly SqlRow[]> {
+    const unread = rows.filter((row) => row['body'] === null && numberIn(row, 'body_bytes') > 0)
+    if (unread.length === 0) return rows
+    const seqs = unread.map((row) => numberIn(row, 'seq'))
+    const table = raw(this.#db.names.timer)
+    const found = await this.#db.run(session, sql`select seq, body from ${table} where ${this.#db.among('seq', seqs)}`)
+    const bodies = new Map(found.map((row) => [numberIn(row, 'seq'), row['body']]))
+    return rows.map((row) => ({ ...row, body: bodies.get(numberIn(row, 'seq')) ?? row['body'] }))
   }
 
   /**
@@ -231,7 +257,13 @@ function keyIn(row: SqlRow): Key {
 
 function laterThan(row: SqlRow): Fragment {
   const dueAt = numberIn(row, 'due_at')
-  return sql`(due_at > ${dueAt} or (due_at = ${dueAt} and seq > ${numberIn(row, 'seq')}))`
+  return sql`(t.due_at > ${dueAt} or (t.due_at = ${dueAt} and t.seq > ${numberIn(row, 'seq')}))`
+}
+
+/** How many of the first rows have bodies that fit together. */
+function fitting(rows: readonly SqlRow[], bytesMax: number): number {
+  const sizes = rows.map((row) => numberIn(row, 'body_bytes'))
+  return countWithin(sizes, bytesMax)
 }
 
 function nameOf(cancelKey: string): string {
