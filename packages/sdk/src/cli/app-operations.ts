@@ -11,7 +11,7 @@ export interface AppOperations {
   readonly contracts: readonly Contract[]
   readonly register: Pick<
     Register<unknown>,
-    'list' | 'count' | 'inspect' | 'retry' | 'redrive' | 'cancel' | 'edit' | 'purge'
+    'list' | 'count' | 'groups' | 'inspect' | 'retry' | 'redrive' | 'cancel' | 'edit' | 'purge'
   >
   readonly store: Pick<Store<unknown>, 'name' | 'check' | 'now' | 'close'> & {
     readonly outbox: Pick<Store<unknown>['outbox'], 'depth'>

@@ -1,4 +1,5 @@
 import type { BulkResult } from '../register/bulk.ts'
+import { RETRYABLE } from '../register/selection.ts'
 import type { Inspected, PurgeOptions } from '../register/register.ts'
 import type { RegisterEntry, RegisterFilter } from '../store/port.ts'
 import { tell, type Command, type Invocation } from './command.ts'
@@ -36,8 +37,9 @@ export const dlq: Command = async (invocation) => {
   const { app, flags, words } = invocation
   if (words[0] !== undefined) throw new UsageError(`"dlq ${words[0]}" is no command; there are dlq and dlq redrive`)
   const filter = filterOf(flags, await app.store.now())
-  const state = filter.state ?? ['parked', 'uncertain']
-  const { groups, matched } = await app.register.retry({ ...filter, state }, { dryRun: true })
+  const asked: readonly string[] = [filter.state ?? ['parked', 'uncertain']].flat()
+  const state = RETRYABLE.filter((each) => asked.includes(each))
+  const { groups, matched } = await app.register.groups({ ...filter, state })
   tell(invocation, { matched, groups }, () => (matched === 0 ? 'nothing was given up\n' : groupTable(groups)))
   return true
 }
@@ -119,7 +121,9 @@ async function listed(invocation: Invocation, preset: RegisterFilter): Promise<v
   noWords(invocation)
   const now = await app.store.now()
   const filter = { ...preset, ...filterOf(flags, now) }
-  const page = await app.register.list(filter, { limit: limitOf(flags, LIMIT), after: flags.page ?? null })
+  const limit = limitOf(flags, LIMIT)
+  // A table shows nothing of the bodies.
+  const page = await app.register.list(filter, { limit, bodies: flags.json === true, after: flags.page ?? null })
   tell(invocation, page, () => (page.entries.length === 0 ? 'there is nothing\n' : entryTable(page.entries, now)))
   if (page.next !== null && flags.json !== true) io.err(`there is more: --page '${page.next}'\n`)
 }

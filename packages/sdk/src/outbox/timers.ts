@@ -5,6 +5,8 @@ import { Pump } from '../work/pump.ts'
 
 /** Timers that are fired in one transaction. */
 const FIRE_MAX = 500
+/** Bytes of their bodies together: they are in memory twice, and the transaction holds their keys. */
+const FIRE_BYTES_MAX = 4 * 1024 * 1024
 /** The longest pause while what is due cannot be fired, because an application's transaction holds it. */
 const HELD_MS_MAX = 100
 
@@ -56,8 +58,8 @@ export class Timers<Tx> {
     let count = 0
     for (;;) {
       const fired = await this.#fire()
+      if (fired === 0) return count
       count += fired
-      if (fired < FIRE_MAX) return count
     }
   }
 
@@ -85,7 +87,7 @@ export class Timers<Tx> {
 
   async #fire(): Promise<number> {
     const { store, telemetry } = this.#surroundings
-    const fired = await store.timers.fire(FIRE_MAX)
+    const fired = await store.timers.fire(FIRE_MAX, FIRE_BYTES_MAX)
     if (fired === 0) return 0
     telemetry.count(METRIC.timersFired, fired, {})
     this.#fired()

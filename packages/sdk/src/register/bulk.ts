@@ -2,7 +2,7 @@ import type { Contract } from '../contract/contract.ts'
 import type { RegisterEntry, RegisterFilter, RegisterKey, RegisterState, RegisterStore } from '../store/port.ts'
 import type { Clock } from '../time/clock.ts'
 import { pacer, type Pace } from './pace.ts'
-import { entriesOf, keyOf, PAGE } from './selection.ts'
+import { entriesOf, HEADS, keyOf, PAGE, PAGE_BYTES_MAX } from './selection.ts'
 
 /** How many messages are changed at once. */
 export interface BulkOptions {
@@ -77,7 +77,10 @@ export async function bulk({ register, clock, filters, options, change, contract
     changed += await change(passing)
     await pacing.after(passing.length)
   }
-  for await (const entry of entriesOf(register, filters)) {
+  // What is changed is not read, and neither is more of it than is told.
+  const reading = () =>
+    dryRun && unreadable.length < UNREADABLE_MAX ? { errors: false, bytesMax: PAGE_BYTES_MAX } : HEADS
+  for await (const entry of entriesOf(register, filters, reading)) {
     if (signal?.aborted === true) break
     matched++
     count(groups, entry)
@@ -91,13 +94,29 @@ export async function bulk({ register, clock, filters, options, change, contract
     if (batch.length >= pacing.batch) await pass()
   }
   if (signal?.aborted !== true) await pass()
-  const sorted = [...groups.values()].toSorted((a, b) => b.count - a.count)
-  return { dryRun, matched, changed, groups: sorted, keys: keys.size, unreadable }
+  return { dryRun, matched, changed, groups: sorted(groups), keys: keys.size, unreadable }
+}
+
+/** What the filter lets through, in groups, the largest first. No message is read. */
+export async function groupsOf(
+  register: RegisterStore,
+  filter: RegisterFilter,
+): Promise<Pick<BulkResult, 'matched' | 'groups'>> {
+  const groups = new Map<string, BulkGroup>()
+  let matched = 0
+  for await (const entry of entriesOf(register, [filter], () => HEADS)) {
+    matched++
+    count(groups, entry)
+  }
+  return { matched, groups: sorted(groups) }
+}
+
+function sorted(groups: ReadonlyMap<string, BulkGroup>): readonly BulkGroup[] {
+  return [...groups.values()].toSorted((a, b) => b.count - a.count)
 }
 
 function count(groups: Map<string, BulkGroup>, entry: RegisterEntry): void {
-  const { direction, consumer, type: contract, state, createdAt } = entry
-  const fingerprint = entry.errors.at(-1)?.fingerprint ?? null
+  const { direction, consumer, type: contract, state, fingerprint, createdAt } = entry
   const name = JSON.stringify([direction, consumer, contract, state, fingerprint])
   const { count: before, oldestAt } = groups.get(name) ?? { count: 0, oldestAt: createdAt }
   const group = { direction, consumer, contract, state, fingerprint, count: before + 1 }

@@ -5,15 +5,27 @@ import { isStorable } from '../message/storable-text.ts'
 import type { Purge, RegisterEntry, RegisterFilter, RegisterPage } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
-import { bulk, type BulkOptions, type BulkResult } from './bulk.ts'
+import { bulk, groupsOf, type BulkOptions, type BulkResult } from './bulk.ts'
 import type { Pace } from './pace.ts'
 import { SUBMISSIONS } from './submission.ts'
-import { CANCELLABLE, filtersOf, keyOf, namesIds, parkedOf, PAGE, RETRYABLE, type Selection } from './selection.ts'
+import {
+  CANCELLABLE,
+  filtersOf,
+  keyOf,
+  namesIds,
+  PAGE,
+  PAGE_BYTES_MAX,
+  parkedOf,
+  RETRYABLE,
+  type Selection,
+} from './selection.ts'
 
 /** Which part of a list. */
 export interface ListOptions {
-  /** Entries of a page, at most 1000. Default 100. */
+  /** Entries of a page, at most 1000. Default 100. A page of large messages has fewer: it ends at 16 MiB. */
   readonly limit?: number
+  /** Whether the messages themselves are read; otherwise `message` is null. Default true. */
+  readonly bodies?: boolean
   /** `next` of the page before. */
   readonly after?: string | null
 }
@@ -71,16 +83,25 @@ export class Register<Tx> {
     this.#changed = changed
   }
 
-  /** Oldest first. @throws {SdkError} `invalid_declaration` */
+  /** Oldest first; there is more as long as `next` is not null. @throws {SdkError} `invalid_declaration` */
   async list(filter: RegisterFilter = {}, options: ListOptions = {}): Promise<RegisterPage> {
-    const { limit = 100, after = null } = options
+    const { limit = 100, bodies = true, after = null } = options
     if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX)
       throw new SdkError('invalid_declaration', `limit is ${limit}; it must be a whole number from 1 to ${LIMIT_MAX}`)
-    return this.#surroundings.store.register.list(received(filter), limit, after)
+    const reading = { bodies, bytesMax: PAGE_BYTES_MAX }
+    return this.#surroundings.store.register.list(received(filter), limit, after, reading)
   }
 
   async count(filter: RegisterFilter = {}): Promise<number> {
     return this.#surroundings.store.register.count(received(filter))
+  }
+
+  /**
+   * What the filter lets through, counted by direction, consumer, contract, state and last error, the largest group first.
+   * No message is read, however many there are.
+   */
+  async groups(filter: RegisterFilter = {}): Promise<Pick<BulkResult, 'matched' | 'groups'>> {
+    return groupsOf(this.#surroundings.store.register, received(filter))
   }
 
   /** Everything of that id: in the outbox, and at every consumer that received it. Empty when there is nothing. */

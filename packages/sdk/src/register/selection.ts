@@ -1,12 +1,25 @@
 import { SdkError } from '../errors.ts'
 import type { Message } from '../message/message.ts'
-import type { RegisterEntry, RegisterFilter, RegisterKey, RegisterState, RegisterStore } from '../store/port.ts'
+import type {
+  RegisterEntry,
+  RegisterFilter,
+  RegisterKey,
+  RegisterReading,
+  RegisterState,
+  RegisterStore,
+} from '../store/port.ts'
 
 /** Which messages: one by its id, several by theirs, or all that a filter lets through. */
 export type Selection = string | readonly string[] | RegisterFilter
 
 /** Messages that are read at once. */
 export const PAGE = 500
+
+/** Bytes of their bodies and errors: as many as a relay has in memory. */
+export const PAGE_BYTES_MAX = 16 * 1024 * 1024
+
+/** For whoever only wants to know which messages there are. */
+export const HEADS: RegisterReading = { bodies: false, errors: false }
 
 /** Given up, or taken out of the way: an operator can have them tried again. */
 export const RETRYABLE = ['parked', 'uncertain', 'cancelled', 'expired'] as const satisfies readonly RegisterState[]
@@ -33,15 +46,20 @@ export function namesIds(selection: Selection): boolean {
   return typeof selection === 'string' || isIds(selection) || selection.id !== undefined
 }
 
-/** Every message of the selection, oldest first within each filter, read page by page. */
+/**
+ * Every message of the selection, oldest first within each filter, read page by page.
+ *
+ * @param reading is asked before every page
+ */
 export async function* entriesOf(
   register: RegisterStore,
   filters: readonly RegisterFilter[],
+  reading: () => RegisterReading,
 ): AsyncGenerator<RegisterEntry> {
   for (const filter of filters) {
     let after: string | null = null
     do {
-      const page: Awaited<ReturnType<RegisterStore['list']>> = await register.list(filter, PAGE, after)
+      const page: Awaited<ReturnType<RegisterStore['list']>> = await register.list(filter, PAGE, after, reading())
       yield* page.entries
       after = page.next
     } while (after !== null)
@@ -62,10 +80,12 @@ export async function parkedOf(
   id: string,
   consumer: string | undefined,
 ): Promise<RegisterEntry & { readonly message: Message }> {
-  const { entries } = await register.list(consumer === undefined ? { id } : { id, consumer }, PAGE, null)
-  const [entry, ...others] = entries.filter(({ state }) => state === 'parked')
+  const { entries } = await register.list(consumer === undefined ? { id } : { id, consumer }, PAGE, null, HEADS)
+  const [parked, ...others] = entries.filter(({ state }) => state === 'parked')
   if (others.length > 0)
     throw new SdkError('not_found', `${id} is parked several times; name the consumer: ${places(entries)}`)
+  const [entry] =
+    parked === undefined ? [] : (await register.list({ ...keyOf(parked), state: 'parked' }, 1, null)).entries
   if (entry !== undefined && entry.message !== null) return { ...entry, message: entry.message }
   const there = entries.map(({ state }) => state).join(', ')
   throw new SdkError(

@@ -9,6 +9,7 @@ import type { RegisterEntry } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
 import type { SettingsDirectory } from './message-settings.ts'
+import { HEADS } from './selection.ts'
 
 /** Contracts whose messages go through the outbox. */
 export type SendableContract = Contract<'event'> | Contract<'command'>
@@ -107,7 +108,7 @@ export class Submission<Tx> {
     }))
     if (repeated) {
       const filter = { id, direction: 'in', consumer: SUBMISSIONS } as const
-      const [known] = (await store.register.list(filter, 1, null)).entries
+      const [known] = (await store.register.list(filter, 1, null, HEADS)).entries
       if (known !== undefined && known.key !== memory.key)
         throw new SdkError(
           'refused',
@@ -160,7 +161,9 @@ export class Submission<Tx> {
   }
 
   async #find(id: string): Promise<RegisterEntry | undefined> {
-    const { entries } = await this.#surroundings.store.register.list({ id, direction: 'out' }, 1, null)
+    const { entries } = await this.#surroundings.store.register.list({ id, direction: 'out' }, 1, null, {
+      bodies: false,
+    })
     return entries[0]
   }
 

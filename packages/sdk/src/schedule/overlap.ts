@@ -19,7 +19,7 @@ export async function isUnhandled(
   id: string,
   consumers: readonly string[],
 ): Promise<boolean> {
-  const { entries } = await store.register.list({ id }, 100, null)
+  const { entries } = await store.register.list({ id }, 100, null, { bodies: false, errors: false })
   if (entries.some(({ state }) => UNHANDLED.has(state))) return true
   // A handler whose transaction is open, and a message that the engine has, have left no trace here yet.
   return consumers.some((consumer) => !entries.some((entry) => entry.direction === 'in' && entry.consumer === consumer))
