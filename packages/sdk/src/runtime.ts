@@ -38,6 +38,7 @@ export class Runtime<Tx> {
   #answerers: readonly Answerer[] = []
   #schedules: SchedulesOf<Tx> | null = null
   #opened = false
+  #opening: Promise<void> | null = null
 
   /** @throws {SdkError} `invalid_declaration` */
   constructor(declarations: Declarations<Tx>, surroundings: Surroundings<Tx>, options: RuntimeOptions) {
@@ -147,8 +148,14 @@ export class Runtime<Tx> {
     }
   }
 
+  /** Connects once, whoever asks for it at the same time. What fails is tried anew by the next one. */
   async #open(): Promise<void> {
     if (this.#opened) return
+    this.#opening ??= this.#connect().finally(() => (this.#opening = null))
+    await this.#opening
+  }
+
+  async #connect(): Promise<void> {
     const { service, transport, clock, random, log } = this.surroundings
     await transport.open({ service, form: this.#form, clock, random, log })
     this.#opened = true
@@ -157,7 +164,11 @@ export class Runtime<Tx> {
     this.#answerers = answers.map(
       ({ contract, options, handler }) => new Answerer(this.#timed, this.asker, contract, options, handler),
     )
-    await transport.declare(this.#topology())
+    await transport.declare(this.#topology()).catch(async (error: unknown) => {
+      this.#opened = false
+      await transport.close()
+      throw error
+    })
   }
 
   #topology(): Topology {

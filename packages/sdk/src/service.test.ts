@@ -1,8 +1,9 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { command } from './contract/command.ts'
 import { event } from './contract/event.ts'
 import { request } from './contract/request.ts'
+import { SdkError } from './errors.ts'
 import { service } from './service.ts'
 import { memoryStore } from './store/memory/memory-store.ts'
 import { manualClock } from './testing/manual-clock.ts'
@@ -136,6 +137,45 @@ test('what was not sent before a stop is sent after the next start', async () =>
   await app.start()
   await app.stop()
   expect(seen).toEqual(['early'])
+})
+
+describe('a function that lives as long as one call', () => {
+  test('sends what is due without starting, and ends the connection when it is stopped; and can go on after that', async () => {
+    const memory = engine()
+    const transport = memory.transport()
+    let open = 0
+    const counted: Transport = Object.assign(Object.create(transport) as Transport, {
+      open: (...all: Parameters<Transport['open']>) => transport.open(...all).then(() => void open++),
+      declare: (...all: Parameters<Transport['declare']>) => transport.declare(...all),
+      send: (...all: Parameters<Transport['send']>) => transport.send(...all),
+      close: () => transport.close().then(() => void open--),
+    })
+    const app = service('shop', { store: memoryStore(), transport: counted })
+    for (let life = 0; life < 2; life++) {
+      await app.createMessage(Placed, { id: `o${life}`, amount: 1 })
+      await Promise.all([app.drain(), app.drain()])
+      expect([await app.register.count({ direction: 'out' }), open]).toEqual([0, 1])
+      await app.stop()
+      expect(open).toBe(0)
+    }
+  })
+
+  test('declares at its next call what the engine refused at first', async () => {
+    const transport = engine().transport()
+    let refusals = 1
+    const declare = transport.declare.bind(transport)
+    transport.declare = async (topology) => {
+      if (refusals-- > 0) throw new SdkError('refused', 'not now')
+      await declare(topology)
+    }
+    const app = service('shop', { store: memoryStore(), transport, sends: [Placed] })
+    await app.createMessage(Placed, { id: 'o1', amount: 1 })
+    await expect(app.drain()).rejects.toMatchObject({ code: 'refused' })
+    await app.drain()
+    expect(refusals).toBe(-1)
+    expect(await app.register.count({ direction: 'out' })).toBe(0)
+    await app.stop()
+  })
 })
 
 test('what cannot be is refused where it is declared', () => {

@@ -370,13 +370,23 @@ export class Service<Tx> {
   /** What has only half begun is stopped when it has begun. */
   async #stop(graceMs: number, patienceMs: number): Promise<void> {
     await this.#starting?.catch(() => {})
-    if (this.#state !== 'started') return
+    if (this.#state !== 'started' && this.#runtime?.opened !== true) return
     await this.#runtime?.stop(graceMs, patienceMs)
     this.#state = 'stopped'
   }
 
-  /** Sends all that is due and ends, without having been started: for functions that live as long as one call. */
+  /**
+   * Sends all that is due, without having been started: for functions that live as long as one call. The connection stays
+   * for the next call, until {@link stop}.
+   *
+   * @throws {SdkError} `store_down`, `transport_down`, and what else `start` finds out about the transport
+   */
   async drain(): Promise<void> {
+    // A stopped runtime sends nothing more; another one of the same declarations does.
+    if (this.#state === 'stopped') {
+      this.#runtime = this.#assemble({})
+      this.#state = 'new'
+    }
     await this.runtime.drain()
   }
 
