@@ -16,6 +16,7 @@ import { RateLimit } from './rate-limit.ts'
 import { Slots } from './slots.ts'
 import { storeIsDown, StoreGate } from './store-gate.ts'
 import { TransactionRun } from './transaction-run.ts'
+import { UnkeptWorks, type Unkept } from './unkept.ts'
 import { claimed, delivered, type Work } from './work.ts'
 import type { Timer } from '../time/clock.ts'
 
@@ -47,7 +48,8 @@ export class Consumer<Tx> {
   readonly #batchWait: BatchWait | null
   readonly #transactions: TransactionRun<Tx> | null
   readonly #effects: EffectRun<Tx> | null
-  /** Limited messages that wait for their turn, lanes and all. */
+  readonly #unkept = new UnkeptWorks()
+  /** Messages that wait for their turn at the rate, or could not be kept, lanes and all. */
   readonly #held = new Map<Portion<Work>, Timer>()
   readonly #hadTurn = new WeakSet<Work>()
   /** Name in the store and of the queue. */
@@ -90,6 +92,7 @@ export class Consumer<Tx> {
       gate: this.#gate,
       time,
       meter: this.#meter,
+      unkept: this.#unkept,
       stored: () => this.#pump.wake(),
     }
     const outcomes = new Outcomes({ ...desk, declaration })
@@ -224,12 +227,31 @@ export class Consumer<Tx> {
     const [first] = portion.items
     if (this.#effects !== null && first !== undefined) {
       const holdMs = await this.#effects.delivery(first, this.#hadTurn.has(first), this.#mayHold())
-      if (holdMs > 0 && this.#state === 'started' && !this.#gate.closed) return this.#hold(portion, holdMs)
+      if (holdMs > 0 && this.#mayWait()) return this.#hold(portion, holdMs, true)
       if (holdMs > 0) first.delivery?.release()
     } else {
       await this.#measured(portion.items.length, async () => this.#transactions?.deliveries(portion.items))
     }
-    this.#lanes.free(portion)
+    const unkept = this.#unkept.take(portion.items)
+    if (unkept.size === 0) this.#lanes.free(portion)
+    else this.#holdUnkept(portion, unkept)
+  }
+
+  /** What could not be kept is tried again in its lane; all else of the portion is done with. */
+  #holdUnkept(portion: Portion<Work>, unkept: ReadonlyMap<Work, Unkept>): void {
+    const pauses = new Map([...unkept.values()].map(({ work, pauseMs }) => [work, pauseMs]))
+    for (const part of this.#lanes.retain(portion, (work) => unkept.get(work)?.work ?? null)) {
+      if (this.#mayWait()) {
+        this.#hold(part, Math.max(...part.items.map((work) => pauses.get(work) ?? 0)), false)
+        continue
+      }
+      for (const { delivery } of part.items) delivery?.release()
+      this.#lanes.free(part)
+    }
+  }
+
+  #mayWait(): boolean {
+    return this.#state === 'started' && !this.#gate.closed
   }
 
   async #measured(count: number, run: () => Promise<void>): Promise<void> {
@@ -248,10 +270,11 @@ export class Consumer<Tx> {
     return !hasKeys || this.#held.size < prefetch / 2
   }
 
-  #hold(portion: Portion<Work>, holdMs: number): void {
+  /** @param forTurn whether it waits for its turn at the rate, which comes then */
+  #hold(portion: Portion<Work>, holdMs: number, forTurn: boolean): void {
     const timer = this.#surroundings.clock.after(holdMs, () => {
       this.#held.delete(portion)
-      for (const work of portion.items) this.#hadTurn.add(work)
+      if (forTurn) for (const work of portion.items) this.#hadTurn.add(work)
       this.#lanes.putBack(portion)
       this.#schedule()
     })

@@ -3,10 +3,11 @@ import { Uncertain, type EffectContext, type EffectDeclaration, type EffectState
 import { leavesUnknown, outcomeUnknown } from './exhaustion.ts'
 import { named } from '../outbox/outgoing.ts'
 import type { Leases } from './leases.ts'
-import { UNKEPT_MS, type Desk, type Outcomes } from './outcomes.ts'
+import type { Desk, Outcomes } from './outcomes.ts'
 import type { RateLimit } from './rate-limit.ts'
 import { sift, vanished } from './sifting.ts'
 import { storeIsDown } from './store-gate.ts'
+import { UNKEPT_MS } from './unkept.ts'
 import { workOf, type ReadWork, type Work } from './work.ts'
 
 export interface EffectDesk<Tx> extends Desk<Tx> {
@@ -291,6 +292,7 @@ export class EffectRun<Tx> {
       gate.close(error)
       return outcomes.giveBack(work)
     }
+    if (work.delivery !== null) return outcomes.hold(work, error)
     surroundings.log.error({ err: error, consumer, message: work.message.id }, 'a message could not be begun')
     // It would fail again at once: slowly, for it may be for long.
     await outcomes.giveBack(work, UNKEPT_MS)

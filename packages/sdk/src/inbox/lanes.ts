@@ -68,6 +68,26 @@ export class Lanes<Item extends { readonly key: string | null }> {
     }
   }
 
+  /**
+   * Of the portion only some items are not done with: their lanes stay out, and all others may have their next turn.
+   *
+   * @param rest what an item is to be from now on; null when it is done with
+   * @returns a portion for each lane that is still out
+   */
+  retain(portion: Portion<Item>, rest: (item: Item) => Item | null): readonly Portion<Item>[] {
+    const retained: Portion<Item>[] = []
+    for (const lane of portion.lanes) {
+      const items = (lane.out ?? []).map(rest).filter((item) => item !== null)
+      const part = { items, lanes: [lane] }
+      if (items.length === 0) this.free(part)
+      else {
+        lane.out = items
+        retained.push(part)
+      }
+    }
+    return retained
+  }
+
   /** The portion was not touched: back it goes, in front of what came after it. */
   putBack(portion: Portion<Item>): void {
     for (const lane of portion.lanes) lane.items = [...(lane.out ?? []), ...lane.items]

@@ -7,10 +7,8 @@ import type { Declaration } from './declaration.ts'
 import { nameOf, nextStep } from './exhaustion.ts'
 import type { Meter } from './meter.ts'
 import { storeIsDown, type StoreGate } from './store-gate.ts'
+import { UNKEPT_MS_MAX, unkeptPauseMs, type UnkeptWorks } from './unkept.ts'
 import type { Work } from './work.ts'
-
-/** Pause before the engine delivers again what the store would not keep. */
-export const UNKEPT_MS = 1000
 
 /** What a consumer's parts work with. */
 export interface Desk<Tx> {
@@ -21,6 +19,7 @@ export interface Desk<Tx> {
   readonly gate: StoreGate
   readonly time: StoreTime
   readonly meter: Meter
+  readonly unkept: UnkeptWorks
   /** To be called when something was kept or settled that is to be claimed some time. */
   readonly stored: () => void
 }
@@ -87,8 +86,24 @@ export class Outcomes<Tx> {
     if (step.kind === 'drop') return this.#drop(work)
     const attempt = this.#attempt(work, error)
     if (step.kind === 'park')
-      return this.#note([work], () => ({ state: 'parked', dueAt: 0, attempt, holdsKey: step.holdsKey }))
-    await this.#note([work], () => ({ state: 'retrying', dueAt: Math.round(time.now() + step.pauseMs), attempt }))
+      return this.#note([work], () => ({ state: 'parked', dueAt: 0, attempt, holdsKey: step.holdsKey }), UNKEPT_MS_MAX)
+    const dueAt = Math.round(time.now() + step.pauseMs)
+    await this.#note([work], () => ({ state: 'retrying', dueAt, attempt }), step.pauseMs)
+  }
+
+  /**
+   * The store answers, and does not keep a delivery: it stays in hand.
+   *
+   * @param failedMs the pause after the attempt that failed; null when none did
+   */
+  hold(work: Work, error: unknown, failedMs: number | null = null): void {
+    const { surroundings, consumer, unkept } = this.#desk
+    const pauseMs = Math.min(failedMs ?? unkeptPauseMs(work), UNKEPT_MS_MAX)
+    surroundings.log.error(
+      { err: error, consumer, message: work.message.id, againInMs: pauseMs },
+      'a message cannot be kept in the store; it stays at the engine, and is tried again here',
+    )
+    unkept.add(work, error, pauseMs, failedMs !== null)
   }
 
   /** The store went away, or the service is stopping: somebody gets it again, as if it had not been here. */
@@ -136,27 +151,15 @@ export class Outcomes<Tx> {
     }
   }
 
-  async #note(works: readonly Work[], noteOf: () => Note): Promise<void> {
-    if (works.length === 0) return
-    const { surroundings, consumer, gate } = this.#desk
+  /** @param failedMs as of {@link hold} */
+  async #note(works: readonly Work[], noteOf: () => Note, failedMs: number | null = null): Promise<void> {
+    const { surroundings, consumer } = this.#desk
     const { inbox } = surroundings.store
-    const deliveries = works.filter(({ entry }) => entry === null)
-    if (deliveries.length > 0) {
-      try {
-        await inbox.keep(
-          consumer,
-          deliveries.map((work) => keptOf(work, noteOf())),
-        )
-        this.accept(deliveries)
-        this.#desk.stored()
-      } catch (error) {
-        const isDown = storeIsDown(error)
-        // What cannot be kept for another reason comes again: slowly, for it may be for long.
-        for (const { delivery } of deliveries) delivery?.release(isDown ? undefined : UNKEPT_MS)
-        if (isDown) gate.close(error)
-        else surroundings.log.error({ err: error, consumer }, 'messages could not be kept; they are delivered again')
-      }
-    }
+    await this.#keep(
+      works.filter(({ entry }) => entry === null),
+      noteOf,
+      failedMs,
+    )
     for (const { entry } of works) {
       if (entry === null) continue
       try {
@@ -166,6 +169,30 @@ export class Outcomes<Tx> {
         const fields = { err: error, consumer, message: entry.message.id }
         surroundings.log.error(fields, 'a claim could not be settled; its lease has to run out')
       }
+    }
+  }
+
+  /** Puts deliveries into the store, all of them or, when one of them stands in the way, one by one. */
+  async #keep(works: readonly Work[], noteOf: () => Note, failedMs: number | null): Promise<void> {
+    const { surroundings, consumer, gate, unkept } = this.#desk
+    const free = works.filter((work) => !unkept.holdsBack(work))
+    const [only] = free
+    if (only === undefined) return
+    try {
+      await surroundings.store.inbox.keep(
+        consumer,
+        free.map((work) => keptOf(work, noteOf())),
+      )
+      this.accept(free)
+      this.#desk.stored()
+    } catch (error) {
+      if (storeIsDown(error)) {
+        for (const { delivery } of free) delivery?.release()
+        gate.close(error)
+      } else if (free.length > 1) for (const work of free) await this.#keep([work], noteOf, failedMs)
+      // Without its body it can be remembered, and nobody needs that any more.
+      else if (noteOf().state === 'expired') await this.#drop(only)
+      else this.hold(only, error, failedMs)
     }
   }
 

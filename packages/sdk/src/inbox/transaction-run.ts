@@ -112,7 +112,7 @@ export class TransactionRun<Tx> {
 
   /** @returns what has to wait until those before it are through */
   async #pass(works: readonly Work[]): Promise<readonly Work[]> {
-    const { declaration, time, outcomes } = this.#desk
+    const { declaration, time, outcomes, unkept } = this.#desk
     const now = time.now()
     const ready: ReadWork[] = []
     const readyKeys = new Set<string>()
@@ -120,12 +120,13 @@ export class TransactionRun<Tx> {
     const laterKeys = new Set<string>()
     const unbegun: Work[] = []
     for (const work of works) {
+      if (unkept.holdsBack(work)) continue
       if (work.key !== null && laterKeys.has(work.key)) {
         later.push(work)
         continue
       }
       const sifted = await sift(work, declaration.contract, now)
-      const isReady = sifted.kind === 'ready' && work.delivery?.redelivered !== true
+      const isReady = sifted.kind === 'ready' && (work.delivery?.redelivered !== true || work.unstorable)
       if (isReady) {
         ready.push(sifted.work)
         if (work.key !== null) readyKeys.add(work.key)
@@ -146,9 +147,9 @@ export class TransactionRun<Tx> {
   }
 
   async #handle(given: readonly ReadWork[]): Promise<void> {
-    const { outcomes, gate } = this.#desk
+    const { outcomes, gate, unkept } = this.#desk
     await this.#giveBack(given.filter(({ run }) => run?.broken === true))
-    const works = given.filter((work) => work.run?.broken !== true && this.#isOurs(work))
+    const works = given.filter((work) => work.run?.broken !== true && this.#isOurs(work) && !unkept.holdsBack(work))
     if (works.length === 0) return
     if (works.length > 1 && this.#losses.suspects(works)) return this.#oneByOne(works.map((work) => [work]))
     for (let quick = 0; ; quick++) {

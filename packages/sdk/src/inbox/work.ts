@@ -17,6 +17,10 @@ export interface Work {
   readonly attempt: number
   /** Why it cannot be handled, found out when it came. */
   readonly refusal: 'malformed' | null
+  /** It is larger than what the store keeps: it can be handled, but nothing of it can be put aside. */
+  readonly unstorable: boolean
+  /** How often the store has not kept it. */
+  readonly unkeptCount: number
 }
 
 /** Claims of one key, handled in their order: once one of them is not done, those behind it are given back. */
@@ -42,6 +46,8 @@ export function delivered(delivery: Delivery, ordered: boolean, now: number): Wo
     run: null,
     attempt: 1,
     refusal: delivery.message === null ? 'malformed' : null,
+    unstorable: false,
+    unkeptCount: 0,
   }
 }
 
@@ -63,7 +69,17 @@ export function claimed(entries: readonly InboxEntry[], ordered: boolean): reado
 
 /** A claim as work. */
 export function workOf(entry: InboxEntry, run: KeyRun | null = null): Work {
-  return { message: entry.message, key: null, delivery: null, entry, run, attempt: entry.attempts, refusal: null }
+  return {
+    message: entry.message,
+    key: null,
+    delivery: null,
+    entry,
+    run,
+    attempt: entry.attempts,
+    refusal: null,
+    unstorable: false,
+    unkeptCount: 0,
+  }
 }
 
 /**

@@ -10,7 +10,7 @@ import { uuidV7 } from '../message/message-id.ts'
 import { Outbox } from '../outbox/outbox.ts'
 import { seededRandom } from '../random.ts'
 import { memoryStore, type MemoryTransaction } from '../store/memory/memory-store.ts'
-import type { RegisterEntry, RegisterFilter, Store } from '../store/port.ts'
+import type { Kept, RegisterEntry, RegisterFilter, Store } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
 import { memoryEngine, type MemoryTransport } from '../transport/memory/index.ts'
 import { cloudEvents } from '../wire/cloud-events.ts'
@@ -59,6 +59,8 @@ export class InboxWorld {
   readonly logged: { readonly level: string; readonly text: string; readonly fields: object }[] = []
   /** Thrown by every call of every process's store while it is set. */
   fault: SdkError | null = null
+  /** Bytes of a body that every process's store keeps. */
+  keptBytesMax = Number.POSITIVE_INFINITY
   /** Calls of the store, as `inbox.begin`, `transaction`. */
   readonly calls: string[] = []
   readonly #random = seededRandom(7)
@@ -168,6 +170,18 @@ export class InboxWorld {
     return { debug: add('debug'), info: add('info'), warn: add('warn'), error: add('error') }
   }
 
+  /** The store is asked to keep a message in `inbox.keep` and `inbox.start`; nothing else takes a body in. */
+  #refuseLarge(path: string, [, messages]: readonly unknown[]): void {
+    const kept =
+      path === 'inbox.keep'
+        ? (messages as readonly Kept[]).map(({ message }) => message)
+        : path === 'inbox.start'
+          ? [messages as Message]
+          : []
+    if (kept.some(({ body }) => body.byteLength > this.keptBytesMax))
+      throw new SdkError('too_large', 'raise max_allowed_packet')
+  }
+
   /** The store as a process sees it that may lose its database, or its life. */
   #faulty(ended: AbortSignal): Store<MemoryTransaction> {
     const guard = <T extends object>(port: T, name: string): T =>
@@ -182,6 +196,7 @@ export class InboxWorld {
             if (ended.aborted) return new Promise(() => {})
             if (path !== 'now') this.calls.push(path)
             if (this.fault !== null) throw this.fault
+            this.#refuseLarge(path, args)
             const call = value as (...args: unknown[]) => Promise<unknown>
             // The transactions of a dead process are rolled back; what it was answered, nobody hears.
             const [work] = args

@@ -3,7 +3,7 @@ import { join, raw, sql, type Fragment } from './fragment.ts'
 import { translated } from './failure.ts'
 import { numberIn } from './row.ts'
 import { TABLE_NAMES } from './schema.ts'
-import { StatementSize } from './statement-size.ts'
+import { checkBinaries, StatementSize } from './statement-size.ts'
 import type { Cell, Dialect, JsonRow, Names } from './dialect.ts'
 import type { SqlDriver, SqlRow, SqlSession, SqlValue } from './driver.ts'
 
@@ -64,6 +64,7 @@ export class Database<Tx> {
   async #query(session: SqlSession | null, text: string, values: readonly SqlValue[]): Promise<readonly SqlRow[]> {
     const runner = session ?? this.driver
     try {
+      if (this.dialect.binariesAsText) checkBinaries(values)
       if (this.#size?.isDoubtful(text, values) === true)
         await this.#size.check(text, values, (ask) => runner.query(ask, []))
       return await runner.query(text, values)

@@ -54,6 +54,8 @@ export interface Dialect {
   readonly probe?: string
   /** Absent where the database only says by an error that something is too large for it. */
   readonly statementLimit?: StatementLimit
+  /** Whether clients write or read a binary as a text of its digits. */
+  readonly binariesAsText: boolean
   /**
    * Bytes of the messages that the store writes with one statement, unless a single one has more: what several small ones
    * take together is never too large.

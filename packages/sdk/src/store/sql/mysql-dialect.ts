@@ -62,6 +62,7 @@ export const mysqlDialect: Dialect = {
     begin: 'set @stathmos_wait = @@innodb_lock_wait_timeout, session innodb_lock_wait_timeout = 1',
     end: 'set session innodb_lock_wait_timeout = @stathmos_wait',
   },
+  binariesAsText: true,
   statementLimit: { setting: 'max_allowed_packet', bytesSql: '@@max_allowed_packet', bytesOf },
   // With binaries and quotes written twice as long it fits into the smallest limit that is usual: 1 MiB.
   messagesBytesMax: 256 * 1024,

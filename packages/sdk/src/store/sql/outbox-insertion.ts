@@ -30,10 +30,17 @@ export class OutboxInsertion<Tx> {
   async add(session: SqlSession, drafts: readonly Draft[]): Promise<void> {
     const [only] = drafts
     if (only === undefined) return
-    if (this.#intake !== null) return this.#intake.add(session, drafts, (draft) => this.#bucketOf(draft))
+    const { messagesBytesMax } = this.#db.dialect
+    if (this.#intake !== null) {
+      const portions = portionsOf(drafts, messagesBytesMax, ({ body }) => body.byteLength)
+      for (const portion of portions) await this.#intake.add(session, portion, (draft) => this.#bucketOf(draft))
+      return
+    }
     if (drafts.length === 1 && this.#single !== null) return this.#single.insert(session, only, this.#bucketOf(only))
     const fresh = firstOfEach(drafts)
-    return this.#single === null ? this.#inSteps(session, fresh) : this.#inOneTrip(session, fresh)
+    const bytes = fresh.reduce((sum, { body }) => sum + body.byteLength, 0)
+    const inOneTrip = this.#single !== null && bytes <= messagesBytesMax
+    return inOneTrip ? this.#inOneTrip(session, fresh) : this.#inSteps(session, fresh)
   }
 
   /** Supposes that no id is there yet, and takes everything back when one is. */

@@ -35,6 +35,7 @@ export const postgresDialect: Dialect = {
   forUpdateOfFree: ' for update skip locked',
   impatience: { begin: "select set_config('lock_timeout', '250ms', true)", end: null },
   probe: 'select 1 as one',
+  binariesAsText: true,
   messagesBytesMax: 64 * 1024 * 1024,
   returning: true,
   insertNew: (into, columns, select, key) =>

@@ -42,6 +42,7 @@ export const sqliteDialect: Dialect = {
   forUpdate: '',
   forUpdateOfFree: '',
   returning: true,
+  binariesAsText: false,
   messagesBytesMax: 64 * 1024 * 1024,
   joinsBodies: true,
   oneWriter: true,

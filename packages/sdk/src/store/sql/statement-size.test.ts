@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { mysqlDialect } from './mysql-dialect.ts'
-import { StatementSize } from './statement-size.ts'
+import { checkBinaries, StatementSize } from './statement-size.ts'
 
 const MIB = 1024 * 1024
 
@@ -47,4 +47,10 @@ test('quotes and line feeds count twice, and letters as many bytes as they have'
   expect(bytesOf('"\n\\\'')).toBe(10)
   expect(bytesOf('ä€')).toBe(7)
   expect(bytesOf(new Uint8Array(4))).toBe(11)
+})
+
+test('a body that no client could read back is refused', () => {
+  const large = Object.defineProperty(new Uint8Array(), 'byteLength', { value: 260 * MIB })
+  expect(() => checkBinaries(['id', large])).toThrow(expect.objectContaining({ code: 'too_large' }))
+  expect(() => checkBinaries(['id', null, 7, new Uint8Array(9)])).not.toThrow()
 })

@@ -9,6 +9,24 @@ const TAKEN_BYTES = 256 * 1024
 const AROUND_BYTES = 64
 
 /**
+ * Where clients write or read a binary as a text of two digits a byte: one that is longer than Node's longest text, 2^29
+ * characters, could be stored by some and read by none.
+ */
+const BINARY_BYTES_MAX = 250 * 1024 * 1024
+
+/** @throws {SdkError} `too_large` for a binary that would be too long as text */
+export function checkBinaries(values: readonly SqlValue[]): void {
+  for (const value of values)
+    if (value instanceof Uint8Array && value.byteLength > BINARY_BYTES_MAX)
+      throw new SdkError(
+        'too_large',
+        `a body of ${value.byteLength} bytes could not be read back, nothing of it was written; at most ` +
+          `${BINARY_BYTES_MAX} fit: store the data elsewhere and send where it is`,
+        { data: { bytes: value.byteLength, max: BINARY_BYTES_MAX } },
+      )
+}
+
+/**
  * Refuses statements that are larger than the server takes, before they are sent. Sent, they would cost the connection,
  * and the transaction with it, and sometimes look as if the server had gone away.
  */
