@@ -105,6 +105,11 @@ export class MessageView {
     return new MessageView().read(bytes, new DataView(bytes.buffer), 0, this.position)
   }
 
+  /** Of the body and of the sender's opaque bytes. */
+  get contentBytes(): number {
+    return this.bodyEnd - this.bodyStart + this.originEnd - this.originStart
+  }
+
   /** A copy of the body. */
   body(): Uint8Array {
     return copyOf(this.bytes, this.bodyStart, this.bodyEnd)

@@ -1,6 +1,6 @@
 import type { QueueSettings } from './settings.ts'
 
-/** How many messages, and how many bytes of them, may wait in a queue. */
+/** How many messages, and how many bytes of their bodies, may wait in a queue. */
 export class LengthLimit {
   readonly #lengthMax: number
   readonly #bytesMax: number

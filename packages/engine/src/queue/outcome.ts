@@ -4,7 +4,7 @@ import type { MessageView } from '../message/message-view.ts'
 /** A stored message that is to become a dead letter. */
 export interface Doomed {
   readonly position: number
-  /** Body and properties. */
+  /** Body and properties; of one that is not in memory, about that. */
   readonly bytes: number
 }
 

@@ -381,6 +381,19 @@ test('a byte limit counts the messages that wait, not those in somebody’s hand
   expect(world.publish('strict', 'dddd')).toBeGreaterThan(0)
 })
 
+test('a byte limit counts bodies and nothing else, after a restart too [RabbitMQ x-max-length-bytes]', async () => {
+  const world = await EngineWorld.open()
+  const queue = world.queue('q', { bytesMax: 10, overflow: 'reject' })
+  const origin = new Uint8Array(500)
+  const fields = { origin, originView: new DataView(origin.buffer), originEnd: origin.length, persistent: true }
+  const publish = (text: string): boolean => world.publish('q', text, fields) > 0
+  expect([publish('aaaaaa'), publish('bbbb'), publish('c')]).toEqual([true, true, false])
+  await world.settle()
+  expect(queue.readyBytes).toBe(10)
+  await world.kill()
+  expect(world.vhost.queue('q')!.readyBytes).toBe(10)
+})
+
 test('a message larger than the byte limit is dropped with all that waited before it', async () => {
   const world = await EngineWorld.open()
   const queue = world.queue('q', { bytesMax: 3 })

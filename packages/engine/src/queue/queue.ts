@@ -27,6 +27,9 @@ export interface QueueHost {
   retire(queue: Queue): void
 }
 
+/** What a message that is not in memory counts beside its body, whose size its entry says: more than most headers have. */
+const UNSEEN_BYTES = 1024
+
 /**
  * Messages for competing consumers, first in, first out for each priority. A message is ready, in
  * somebody's hands, or settled; a delivery ends in accept, release or reject, and one that never ends is
@@ -110,7 +113,7 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
     return this.#lanes.taken
   }
 
-  /** Bytes of all messages, bodies and properties. */
+  /** Bytes of all messages: of their bodies, as limits count them. */
   get bytes(): number {
     return this.#lanes.bytes
   }
@@ -274,7 +277,10 @@ export class Queue implements Appointment, LineOwner, Subscribed, DispatcherHost
     if (page === null) return null
     const index = this.#lanes.seqOf(ticket) - page.base
     if (failed && this.#lanes.lineOf(ticket).attemptsOf(page, index) < this.#deliveryLimit) return null
-    return { position: page.positions[index]!, bytes: page.sizes[index]! & SIZE_MASK }
+    const position = page.positions[index]!
+    const message = this.#shard.peek(position)
+    const bytes = message === null ? (page.sizes[index]! & SIZE_MASK) + UNSEEN_BYTES : message.contentBytes
+    return { position, bytes }
   }
 
   // ---- the whole queue

@@ -11,7 +11,6 @@ import {
   MESSAGE_EXPIRES,
   MESSAGE_FLAGS,
   MESSAGE_HEADER_BYTES,
-  MESSAGE_ORIGIN_LENGTH,
   MESSAGE_PLACES,
   MESSAGE_TIMESTAMP,
   PLACE_BYTES,
@@ -101,7 +100,7 @@ export class Replay {
 
   #message(bytes: Uint8Array, view: DataView, at: number, position: number): void {
     const places = view.getUint32(at + MESSAGE_PLACES, true)
-    const size = view.getUint32(at + MESSAGE_BODY_LENGTH, true) + view.getUint32(at + MESSAGE_ORIGIN_LENGTH, true)
+    const size = view.getUint32(at + MESSAGE_BODY_LENGTH, true)
     const persistent = (bytes[at + MESSAGE_FLAGS]! & FLAG_PERSISTENT) !== 0
     const stamp = view.getFloat64(at + MESSAGE_TIMESTAMP, true)
     const expires = view.getFloat64(at + MESSAGE_EXPIRES, true)

@@ -283,7 +283,7 @@ class Reader {
     }
     this.#records.add(position, { file: found.file, offset: at, length })
     const isPersistent = (bytes[at + record.MESSAGE_FLAGS]! & record.FLAG_PERSISTENT) !== 0
-    const size = isPersistent ? body + origin : (body + origin) | TRANSIENT
+    const size = isPersistent ? body : body | TRANSIENT
     if (places === 0 && this.#checkpointLost) this.#unplaced.set(position, size >>> 0)
     const stamp = view.getFloat64(at + record.MESSAGE_TIMESTAMP, true)
     const expires = view.getFloat64(at + record.MESSAGE_EXPIRES, true)

@@ -90,7 +90,7 @@ export class Publisher implements ScheduleHost {
    * next one as a dead letter, and must be behind this message there.
    */
   #store(targets: readonly Queue[], address: Uint8Array, addressView: DataView, draft: Draft): number {
-    const size = draft.bodyEnd - draft.bodyStart + draft.originEnd - draft.originStart
+    const size = draft.bodyEnd - draft.bodyStart
     const { ttlMs, persistent } = draft
     if (targets.length === 1) {
       const queue = targets[0]!
@@ -131,7 +131,7 @@ export class Publisher implements ScheduleHost {
     const due = now + draft.delayMs
     const expires = draft.ttlMs < 0 ? 0 : due + draft.ttlMs
     const position = this.#shard.appendMessage(draft, route.address, route.addressView, now, expires, [])
-    const size = draft.bodyEnd - draft.bodyStart + draft.originEnd - draft.originStart
+    const size = draft.bodyEnd - draft.bodyStart
     this.#schedule().add(position, draft.persistent ? size : (size | TRANSIENT) >>> 0, due, 0, 0)
     return position
   }
