@@ -91,6 +91,8 @@ test('a missing exchange is 404 NOT_FOUND on the channel [AMQP exchange.declare 
   const closure = (method: [number, number]): object => ({ scope: 'channel', code: 404, text, method })
   expect(await client.refused('exchange.declare', { exchange, passive: true })).toEqual(closure([40, 10]))
   expect(await client.refused('queue.bind', { queue: declared['queue'], exchange })).toEqual(closure([50, 20]))
+  const unknown = world.name('unknown')
+  expect(await client.refused('queue.bind', { queue: unknown, exchange })).toEqual(closure([50, 20]))
   expect(await client.refused('exchange.bind', { destination: exchange, source: 'amq.direct' })).toEqual(
     closure([40, 30]),
   )

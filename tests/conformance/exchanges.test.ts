@@ -165,8 +165,14 @@ test('a headers binding on an empty value matches any value of that header [AMQP
 test('an x-match that nobody knows is 406 PRECONDITION_FAILED [RabbitMQ headers exchange]', async () => {
   const client = await world.raw()
   const { arguments: declared } = await client.call(1, 'queue.declare', { exclusive: true })
-  const bind = { queue: declared['queue'], exchange: 'amq.headers', arguments: { 'x-match': 'some' } }
-  expect(await client.refused('queue.bind', bind)).toMatchObject({ scope: 'channel', code: 406 })
+  const bind = { queue: declared['queue'], exchange: 'amq.headers' }
+  expect(await client.refused('queue.bind', { ...bind, arguments: { 'x-match': 'some' } })).toMatchObject({
+    scope: 'channel',
+    text: 'PRECONDITION_FAILED - Invalid x-match field value <<"some">>; expected all, any, all-with-x, or any-with-x',
+  })
+  expect(await client.refused('queue.bind', { ...bind, arguments: { 'x-match': 5 } })).toMatchObject({
+    text: 'PRECONDITION_FAILED - Invalid x-match field type signedint (value 5); expected longstr',
+  })
 })
 
 test('the same binding twice is one binding [AMQP queue.bind]', async () => {

@@ -344,6 +344,19 @@ test('x-expires deletes a queue that nobody has used for that long [RabbitMQ x-e
   await channel.checkQueue(used)
 })
 
+test('looking at a queue is a use of it: its x-expires begins anew [RabbitMQ x-expires]', async () => {
+  const channel = await world.channel()
+  const queue = world.name('watched')
+  const began = performance.now()
+  await channel.assertQueue(queue, { expires: 1500 })
+  while (performance.now() - began < 2500) {
+    await channel.checkQueue(queue)
+    await timePasses(channel, 100)
+  }
+  await channel.checkQueue(queue)
+  await channel.deleteQueue(queue)
+})
+
 test('x-max-length drops from the head [RabbitMQ x-max-length]', async () => {
   const channel = await world.confirmChannel()
   const { queue } = await channel.assertQueue('', { exclusive: true, maxLength: 3 })
@@ -367,7 +380,8 @@ test('x-max-length counts ready messages only [RabbitMQ x-max-length]', async ()
 test('x-max-length-bytes counts bodies [RabbitMQ x-max-length-bytes]', async () => {
   const channel = await world.confirmChannel()
   const { queue } = await channel.assertQueue('', { exclusive: true, arguments: { 'x-max-length-bytes': 100 } })
-  for (const text of ['a', 'b', 'c']) channel.sendToQueue(queue, Buffer.from(text.repeat(40)))
+  const headers = { large: 'x'.repeat(200) }
+  for (const text of ['a', 'b', 'c']) channel.sendToQueue(queue, Buffer.from(text.repeat(40)), { headers })
   await channel.waitForConfirms()
   expect((await drain(channel, queue)).map((text) => text[0])).toEqual(['b', 'c'])
 })

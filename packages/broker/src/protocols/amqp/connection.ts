@@ -368,7 +368,10 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
   }
 
   #zero(scan: FrameScan, bytes: Uint8Array, view: DataView): void {
-    if (scan.type === FRAME_HEARTBEAT) return
+    if (scan.type === FRAME_HEARTBEAT) {
+      if (scan.payloadEnd === scan.payloadStart) return
+      throw new Refusal(REPLY.frameError, 'a heartbeat has no payload')
+    }
     if (scan.type !== FRAME_METHOD) {
       throw new Refusal(REPLY.unexpectedFrame, 'expected method frame, got non method frame on channel 0 instead')
     }
@@ -394,8 +397,11 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     const number = scan.channel
     const { type, payloadStart, payloadEnd } = scan
     if (type === FRAME_HEARTBEAT) throw new Refusal(REPLY.unexpectedFrame, `heartbeat on channel ${number}`)
-    const id = payloadEnd - payloadStart < 4 ? 0 : view.getUint32(payloadStart)
-    if (type !== FRAME_METHOD || id !== METHOD_ID['channel.open']) {
+    const id = type !== FRAME_METHOD || payloadEnd - payloadStart < 4 ? 0 : view.getUint32(payloadStart)
+    this.#methodId = id
+    // Whoever answered a close twice has what was wanted: the channel is gone.
+    if (id === METHOD_ID['channel.close-ok']) return
+    if (id !== METHOD_ID['channel.open']) {
       throw new Refusal(REPLY.channelError, "expected 'channel.open'")
     }
     decodeMethod(view, bytes, payloadStart, payloadEnd)

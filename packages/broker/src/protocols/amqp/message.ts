@@ -14,6 +14,7 @@ import {
 } from '@stathmos/wire/amqp'
 
 import { Refusal } from './errors.ts'
+import { typeName } from './field-type.ts'
 
 /** The engine's number for bytes that are AMQP property flags and a property list. */
 export const AMQP_ORIGIN_KIND = 1
@@ -21,8 +22,11 @@ export const AMQP_ORIGIN_KIND = 1
 const PERSISTENT = 2
 const TRANSIENT = 1
 
-/** Longest expiration and delay: what 32 bits hold, as in RabbitMQ. Some 49 days. */
-const MILLISECONDS_MAX = 0xffff_ffff
+/** Longest time to live that a client may give, ms: ten years, as in RabbitMQ. */
+export const TTL_MS_MAX = 10 * 365 * 86_400_000
+
+/** A longer delay counts as this one, ms: a thousand years, so that every moment is one that a clock can show. */
+const DELAY_MS_MAX = 1000 * 365 * 86_400_000
 
 /** The headers of a message that came by AMQP, for whoever routes or delivers it otherwise. */
 export function originHeaders(origin: Uint8Array): Headers {
@@ -112,7 +116,7 @@ export function readExpiration(bytes: Uint8Array, start: number, end: number): n
     const digit = bytes[at]! - 0x30
     if (digit < 0 || digit > 9) break
     ms = ms * 10 + digit
-    if (ms > MILLISECONDS_MAX) break
+    if (ms > TTL_MS_MAX) break
   }
   if (at === end && end > start) return ms
   const text = new TextDecoder().decode(bytes.subarray(start, end))
@@ -134,30 +138,46 @@ export function readDelay(table: Table): number {
   if (field.type === 'S' && typeof field.value === 'string') ms = Number(field.value)
   else if (typeof field.value === 'number' || typeof field.value === 'bigint') ms = Number(field.value)
   else return 0
-  return Number.isFinite(ms) && ms > 0 ? Math.min(Math.floor(ms), MILLISECONDS_MAX) : 0
+  return Number.isFinite(ms) && ms > 0 ? Math.min(Math.floor(ms), DELAY_MS_MAX) : 0
+}
+
+/**
+ * The table of a message that is delayed now: `x-delay` is negated, so that receivers see that it was and no other
+ * exchange delays it again, be it that they publish it with its headers once more (RabbitMQ x-delayed-message).
+ */
+export function withDelayServed(table: Table): Table {
+  const field = table.get('x-delay')
+  return field === undefined ? table : new Map(table).set('x-delay', negative(field))
+}
+
+function negative(field: Field): Field {
+  const { type, value } = field
+  if (type === 'S' && typeof value === 'string') return { type, value: `-${value.trim()}` }
+  if (type === 'b' || type === 's' || type === 'I' || type === 'f' || type === 'd') return { type, value: -value }
+  // The other types of integers have no sign.
+  if (typeof value === 'bigint') return { type: 'l', value: -value }
+  return typeof value === 'number' ? { type: 'l', value: BigInt(-value) } : field
 }
 
 /**
  * Further routing keys, from the headers CC and BCC.
  *
- * @throws {Refusal} 406 when a header is not an array of strings
+ * @throws {Refusal} 406 when a header is no array; what is in it and no string is passed over, as in RabbitMQ
  */
 export function moreKeys(table: Table): string[] | null {
   const keys: string[] = []
   for (const name of ['CC', 'BCC']) {
     const field = table.get(name)
     if (field === undefined) continue
-    if (field.type !== 'A') throw unacceptable(name)
+    if (field.type !== 'A') {
+      const text = `invalid message: {unacceptable_type_in_header,"${name}",${typeName(field)}}`
+      throw new Refusal(REPLY.preconditionFailed, text)
+    }
     for (const item of field.value) {
-      if (item.type !== 'S' || typeof item.value !== 'string') throw unacceptable(name)
-      keys.push(item.value)
+      if (item.type === 'S' && typeof item.value === 'string') keys.push(item.value)
     }
   }
   return keys.length === 0 ? null : keys
-}
-
-function unacceptable(name: string): Refusal {
-  return new Refusal(REPLY.preconditionFailed, `invalid message: header '${name}' is not an array of strings`)
 }
 
 /** The table without one header. */

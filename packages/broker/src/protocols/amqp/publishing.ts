@@ -26,7 +26,15 @@ import { type ConfirmSink, Confirms } from './confirms.ts'
 import type { Owing } from './connection-scope.ts'
 import type { Content } from './direct-reply.ts'
 import { Refusal, exchangeNotFound, resource } from './errors.ts'
-import { AMQP_ORIGIN_KIND, headersOfTable, moreKeys, readDelay, readExpiration, without } from './message.ts'
+import {
+  AMQP_ORIGIN_KIND,
+  headersOfTable,
+  moreKeys,
+  readDelay,
+  readExpiration,
+  withDelayServed,
+  without,
+} from './message.ts'
 import { REPLY_QUEUE } from './names.ts'
 
 const NOTHING = new Uint8Array(0)
@@ -358,9 +366,10 @@ export class Publishing implements ConfirmSink, DurableWaiter, Owing {
     if (!delayed && !copies) return null
     const table = this.#table()
     if (delayed) draft.delayMs = readDelay(table)
-    if (!copies) return null
-    draft.moreKeys = moreKeys(table)
-    return table.has('BCC') ? without(table, 'BCC') : null
+    if (copies) draft.moreKeys = moreKeys(table)
+    const shown = copies && table.has('BCC') ? without(table, 'BCC') : table
+    const stored = draft.delayMs > 0 ? withDelayServed(shown) : shown
+    return stored === table ? null : stored
   }
 
   #table(): Table {

@@ -59,7 +59,23 @@ test('a quorum queue gives a message up after 20 failed attempts, unless told ot
 
 const REFUSED: readonly (readonly [Table, string])[] = [
   [table({ 'x-message-ttl': int(-1) }), `invalid arg 'x-message-ttl' for ${THING}: {value_negative,-1}`],
-  [table({ 'x-message-ttl': text('1') }), `invalid arg 'x-message-ttl' for ${THING}: {unacceptable_type,longstr}`],
+  [table({ 'x-message-ttl': text('1') }), `invalid arg 'x-message-ttl' for ${THING}: "expected integer, got longstr"`],
+  [
+    table({ 'x-message-ttl': { type: 'l', value: 315_360_000_001n } }),
+    `invalid arg 'x-message-ttl' for ${THING}: {value_too_large,315360000001}`,
+  ],
+  [
+    table({ 'x-max-length': { type: 'l', value: 9_007_199_254_740_993n } }),
+    `invalid arg 'x-max-length' for ${THING}: {value_too_large,9007199254740993}`,
+  ],
+  [table({ 'x-overflow': text('spill') }), `invalid arg 'x-overflow' for ${THING}: invalid_overflow`],
+  [table({ 'x-queue-mode': text('odd') }), `invalid arg 'x-queue-mode' for ${THING}: "unsupported queue mode 'odd'"`],
+  [table({ 'x-queue-version': int(3) }), `invalid arg 'x-queue-version' for ${THING}: "unsupported queue version '3'"`],
+  [table({ 'x-queue-type': int(5) }), `invalid arg 'x-queue-type' for ${THING}: {unacceptable_type,signedint}`],
+  [
+    table({ 'x-dead-letter-exchange': int(5) }),
+    `invalid type 'signedint' for arg 'x-dead-letter-exchange' in ${THING}`,
+  ],
   [table({ 'x-expires': int(0) }), `invalid arg 'x-expires' for ${THING}: {value_zero,0}`],
   [table({ 'x-max-priority': int(256) }), `invalid arg 'x-max-priority' for ${THING}: {max_value_exceeded,256}`],
   [

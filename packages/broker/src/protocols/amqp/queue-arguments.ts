@@ -2,6 +2,8 @@ import type { QueueDefinition, QueueSettings } from '@stathmos/engine'
 import { type Field, REPLY, type Table } from '@stathmos/wire/amqp'
 
 import { Refusal, inequivalent } from './errors.ts'
+import { noInteger, typeName, wrongType } from './field-type.ts'
+import { TTL_MS_MAX } from './message.ts'
 
 /** What RabbitMQ calls the kinds of queues; the second name is the one in its error texts. */
 const QUEUE_TYPES = { classic: 'rabbit_classic_queue', quorum: 'rabbit_quorum_queue' } as const
@@ -40,22 +42,23 @@ const BOTH: readonly QueueType[] = ['classic', 'quorum']
 const CLASSIC: readonly QueueType[] = ['classic']
 const QUORUM: readonly QueueType[] = ['quorum']
 
-const atLeast =
-  (smallest: number): Check =>
+const between =
+  (smallest: number, largest: number): Check =>
   (field) => {
     const value = integerOf(field)
-    if (value === null) return `{unacceptable_type,${typeName(field)}}`
+    if (value === null) return noInteger(field)
     if (value < smallest) return value === 0 ? '{value_zero,0}' : `{value_negative,${value}}`
-    return value > Number.MAX_SAFE_INTEGER ? `{value_too_large,${value}}` : null
+    return value > largest ? `{value_too_large,${String(field.value)}}` : null
   }
+const atLeast = (smallest: number): Check => between(smallest, Number.MAX_SAFE_INTEGER)
 const words: Check = (field) => (isText(field) ? null : `{unacceptable_type,${typeName(field)}}`)
 const flag: Check = (field) => (field.type === 't' ? null : `{unacceptable_type,${typeName(field)}}`)
 const anything: Check = () => null
 const oneOf =
-  (...allowed: string[]): Check =>
+  (allowed: readonly string[], wrong: (value: string) => string): Check =>
   (field) => {
     if (!isText(field)) return `{unacceptable_type,${typeName(field)}}`
-    return allowed.includes(field.value) ? null : `invalid value '${field.value}'`
+    return allowed.includes(field.value) ? null : wrong(field.value)
   }
 
 /**
@@ -64,8 +67,8 @@ const oneOf =
  */
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['x-queue-type', { types: BOTH, check: words }],
-  ['x-message-ttl', { types: BOTH, check: atLeast(0) }],
-  ['x-expires', { types: BOTH, check: atLeast(1) }],
+  ['x-message-ttl', { types: BOTH, check: between(0, TTL_MS_MAX) }],
+  ['x-expires', { types: BOTH, check: between(1, TTL_MS_MAX) }],
   ['x-max-length', { types: BOTH, check: atLeast(0) }],
   ['x-max-length-bytes', { types: BOTH, check: atLeast(0) }],
   ['x-dead-letter-exchange', { types: BOTH, check: words }],
@@ -73,13 +76,22 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['x-single-active-consumer', { types: BOTH, check: flag }],
   ['x-queue-leader-locator', { types: BOTH, check: words }],
   ['x-consumer-timeout', { types: BOTH, check: atLeast(1) }],
-  ['x-overflow', { types: BOTH, check: oneOf('drop-head', 'reject-publish', 'reject-publish-dlx') }],
+  [
+    'x-overflow',
+    { types: BOTH, check: oneOf(['drop-head', 'reject-publish', 'reject-publish-dlx'], () => 'invalid_overflow') },
+  ],
   ['x-max-priority', { types: CLASSIC, check: priority }],
-  ['x-queue-mode', { types: CLASSIC, check: oneOf('default', 'lazy') }],
-  ['x-queue-version', { types: CLASSIC, check: atLeast(1) }],
+  [
+    'x-queue-mode',
+    { types: CLASSIC, check: oneOf(['default', 'lazy'], (mode) => `"unsupported queue mode '${mode}'"`) },
+  ],
+  ['x-queue-version', { types: CLASSIC, check: version }],
   ['x-queue-master-locator', { types: CLASSIC, check: words }],
   ['x-delivery-limit', { types: QUORUM, check: atLeast(-1) }],
-  ['x-dead-letter-strategy', { types: QUORUM, check: oneOf('at-most-once', 'at-least-once') }],
+  [
+    'x-dead-letter-strategy',
+    { types: QUORUM, check: oneOf(['at-most-once', 'at-least-once'], () => 'invalid_dlx_strategy') },
+  ],
   ['x-quorum-initial-group-size', { types: QUORUM, check: atLeast(1) }],
   ['x-quorum-target-group-size', { types: QUORUM, check: atLeast(1) }],
   ['x-max-in-memory-length', { types: QUORUM, check: atLeast(0) }],
@@ -93,6 +105,12 @@ const STREAM_ARGUMENTS: ReadonlySet<string> = new Set([
   'x-stream-max-segment-size-bytes',
   'x-stream-filter-size-bytes',
 ])
+
+function version(field: Field): string | null {
+  const value = integerOf(field)
+  if (value === null) return noInteger(field)
+  return value === 1 || value === 2 ? null : `"unsupported queue version '${value}'"`
+}
 
 function priority(field: Field): string | null {
   const wrong = atLeast(0)(field)
@@ -117,6 +135,7 @@ export function readQueueArguments(args: Table, thing: string): DeclaredQueue {
   const type = queueType(args, thing)
   for (const [name, field] of args) {
     const rule = RULES.get(name)
+    if (name === 'x-dead-letter-exchange' && !isText(field)) throw wrongType(name, field, thing)
     if (rule === undefined ? STREAM_ARGUMENTS.has(name) : !rule.types.includes(type)) {
       const text = `invalid arg '${name}' for ${thing} of queue type ${QUEUE_TYPES[type]}`
       throw new Refusal(REPLY.preconditionFailed, text)
@@ -175,7 +194,11 @@ function parse(opaque: string): QueueArguments {
 function queueType(args: Table, thing: string): QueueType {
   const field = args.get('x-queue-type')
   if (field === undefined) return 'classic'
-  const type = isText(field) ? field.value : ''
+  if (!isText(field)) {
+    const text = `invalid arg 'x-queue-type' for ${thing}: {unacceptable_type,${typeName(field)}}`
+    throw new Refusal(REPLY.preconditionFailed, text)
+  }
+  const type: string = field.value
   if (type === 'classic' || type === 'quorum') return type
   if (type === 'stream') throw new Refusal(REPLY.notImplemented, `streams are not implemented yet, declaring ${thing}`)
   const text = `invalid arg 'x-queue-type' for ${thing}: "unsupported queue type '${type}'"`
@@ -282,28 +305,4 @@ function typeNameOf(value: ArgumentValue): string {
   if (typeof value !== 'number') return Array.isArray(value) ? 'array' : 'table'
   if (!Number.isInteger(value)) return 'double'
   return Math.abs(value) <= INT32_MAX ? 'signedint' : 'long'
-}
-
-const TYPE_NAMES: Readonly<Record<Field['type'], string>> = {
-  t: 'bool',
-  b: 'byte',
-  B: 'unsignedbyte',
-  s: 'short',
-  u: 'unsignedshort',
-  I: 'signedint',
-  i: 'unsignedint',
-  l: 'long',
-  f: 'float',
-  d: 'double',
-  D: 'decimal',
-  S: 'longstr',
-  x: 'binary',
-  A: 'array',
-  F: 'table',
-  T: 'timestamp',
-  V: 'void',
-}
-
-function typeName(field: Field): string {
-  return TYPE_NAMES[field.type]
 }

@@ -379,6 +379,7 @@ const MALFORMED: readonly (readonly [string, Uint8Array, number])[] = [
   ['a header without a method', frame(2, 1, new Uint8Array(14)), 505],
   ['a body without a method', frame(3, 1, new Uint8Array(1)), 505],
   ['content on channel 0', frame(2, 0, new Uint8Array(14)), 505],
+  ['a heartbeat with a payload', frame(8, 0, new Uint8Array(3)), 501],
   ['a method on a channel that is not open', frame(1, 2, Uint8Array.of(0, 60, 0, 10)), 504],
   ['a method that nobody knows', frame(1, 1, Uint8Array.of(0, 99, 0, 99)), 503],
   ['an empty method', frame(1, 1, new Uint8Array(0)), 502],
@@ -396,6 +397,18 @@ test('a method in the middle of content is 505 UNEXPECTED_FRAME [AMQP §4.2.6]',
   client.send(1, { name: 'basic.publish', exchange: '', routingKey: 'q', mandatory: false, immediate: false })
   client.send(1, { name: 'channel.flow', active: true })
   expect(await client.next('connection.close')).toMatchObject({ replyCode: 505 })
+})
+
+test('an error tells the method that it is about, on a channel that is not open too [AMQP connection.close]', async () => {
+  const client = await (await setting()).client().open()
+  client.send(5, { name: 'basic.qos', prefetchSize: 0, prefetchCount: 0, global: false })
+  expect(await client.next('connection.close')).toMatchObject({ replyCode: 504, classId: 60, methodId: 10 })
+})
+
+test('a close-ok for a channel that is gone already is no error [RabbitMQ channel.close-ok]', async () => {
+  const client = await (await setting()).client().open()
+  client.send(5, { name: 'channel.close-ok' })
+  await client.declare('q')
 })
 
 test('every truncation of every method closes the connection and nothing else', async () => {

@@ -3,6 +3,7 @@ import { type Field, type Method, REPLY, type Table } from '@stathmos/wire/amqp'
 
 import type { AmqpChannel } from '../channel.ts'
 import { Refusal, resource } from '../errors.ts'
+import { noInteger } from '../field-type.ts'
 import { REPLY_QUEUE, cleanName, serverConsumerTag } from '../names.ts'
 
 export function qos(channel: AmqpChannel, method: Extract<Method, { name: 'basic.qos' }>): void {
@@ -81,5 +82,5 @@ function priorityOf(args: Table, thing: string): number {
   const { type, value } = field
   if (typeof value === 'bigint' && type === 'l') return Number(value)
   if (typeof value === 'number' && type !== 'f' && type !== 'd' && type !== 'D') return value
-  throw new Refusal(REPLY.preconditionFailed, `invalid arg 'x-priority' for ${thing}: unacceptable_type`)
+  throw new Refusal(REPLY.preconditionFailed, `invalid arg 'x-priority' for ${thing}: ${noInteger(field)}`)
 }

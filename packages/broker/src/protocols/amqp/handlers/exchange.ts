@@ -3,12 +3,16 @@ import { type Field, type Method, REPLY, type Table } from '@stathmos/wire/amqp'
 
 import type { AmqpChannel } from '../channel.ts'
 import { Refusal, exchangeNotFound, inequivalent, resource } from '../errors.ts'
+import { typeName, wrongType } from '../field-type.ts'
 import { headersOfTable } from '../message.ts'
 import { DEFAULT_EXCHANGE, cleanName, isReserved, requireOwnName } from '../names.ts'
 
 type ExchangeDeclare = Extract<Method, { name: 'exchange.declare' }>
 
 const TYPES: ReadonlySet<string> = new Set<ExchangeType>(['direct', 'fanout', 'topic', 'headers'])
+
+/** What a binding to an exchange of the type headers may ask for, x-match. */
+const MATCHES: ReadonlySet<string> = new Set(['all', 'any', 'all-with-x', 'any-with-x'])
 
 /** The type of exchanges that hold messages back; `x-delayed-type` says how they route. */
 const DELAYED_TYPE = 'x-delayed-message'
@@ -54,6 +58,7 @@ export function bindExchange(channel: AmqpChannel, method: Extract<Method, { nam
   const { source, destination } = bindingEnds(channel, method)
   const { noWait, routingKey, arguments: args } = method
   const target = { kind: 'exchange', name: destination.name } as const
+  requireMatch(source, args)
   channel.vhost.bind(source.name, target, routingKey, headersOfTable(args))
   const durable = source.definition.durable && destination.definition.durable
   channel.answer({ name: 'exchange.bind-ok' }, { noWait, durable })
@@ -77,6 +82,19 @@ function requireExchange(channel: AmqpChannel, name: string): Exchange<Queue> {
   const exchange = channel.vhost.exchange(name)
   if (exchange === undefined) throw exchangeNotFound(name, channel.vhost.name)
   return exchange
+}
+
+/** @throws {Refusal} 406 for a way to match headers that there is not, in RabbitMQ's words */
+export function requireMatch(source: Exchange<Queue>, args: Table): void {
+  const field = source.type === 'headers' ? args.get('x-match') : undefined
+  if (field === undefined) return
+  if (field.type !== 'S' || typeof field.value !== 'string') {
+    const text = `Invalid x-match field type ${typeName(field)} (value ${String(field.value)}); expected longstr`
+    throw new Refusal(REPLY.preconditionFailed, text)
+  }
+  if (MATCHES.has(field.value)) return
+  const text = `Invalid x-match field value <<"${field.value}">>; expected all, any, all-with-x, or any-with-x`
+  throw new Refusal(REPLY.preconditionFailed, text)
 }
 
 /** An exchange that clients may bind. @throws {Refusal} 404, or 403 for the default exchange */
@@ -148,7 +166,7 @@ function textArgument(args: Table, name: string, thing: string): string | undefi
   const field: Field | undefined = args.get(name)
   if (field === undefined) return undefined
   if (field.type === 'S' && typeof field.value === 'string') return field.value
-  throw new Refusal(REPLY.preconditionFailed, `invalid arg '${name}' for ${thing}: unacceptable_type`)
+  throw wrongType(name, field, thing)
 }
 
 /** @throws {Refusal} 406 that names the first difference */

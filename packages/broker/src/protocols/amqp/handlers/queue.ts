@@ -13,7 +13,7 @@ import {
   serverQueueName,
 } from '../names.ts'
 import { type QueueType, readQueueArguments, requireEquivalent } from '../queue-arguments.ts'
-import { requireBindable } from './exchange.ts'
+import { requireBindable, requireMatch } from './exchange.ts'
 
 type QueueDeclare = Extract<Method, { name: 'queue.declare' }>
 
@@ -30,10 +30,11 @@ export function declareQueue(channel: AmqpChannel, method: QueueDeclare): void {
 }
 
 export function bindQueue(channel: AmqpChannel, method: Extract<Method, { name: 'queue.bind' }>): void {
+  const exchange = requireBindable(channel, method.exchange)
   const { queue, key } = bindingEnds(channel, method)
   channel.connection.require('write', 'queue', queue.name)
-  const exchange = requireBindable(channel, method.exchange)
   channel.connection.require('read', 'exchange', exchange.name)
+  requireMatch(exchange, method.arguments)
   channel.vhost.bind(exchange.name, { kind: 'queue', name: queue.name }, key, headersOfTable(method.arguments))
   const durable = queue.durable && exchange.definition.durable
   channel.answer({ name: 'queue.bind-ok' }, { noWait: method.noWait, durable })
@@ -97,7 +98,10 @@ function passively(channel: AmqpChannel, name: string): Queue {
   const permits = (operation: 'configure' | 'write' | 'read'): boolean =>
     access.permits(user!, channel.vhost.name, operation, known)
   if (!permits('write') && !permits('read')) channel.connection.require('configure', 'queue', known)
-  return channel.queue(known)
+  const queue = channel.queue(known)
+  // As an active declaration does, it shows that the queue is used (RabbitMQ x-expires).
+  queue.touch()
+  return queue
 }
 
 function actively(channel: AmqpChannel, asked: string, method: QueueDeclare): Queue {
