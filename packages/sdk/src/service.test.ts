@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { command } from './contract/command.ts'
@@ -113,6 +114,29 @@ test('what is published after the end of a transaction is refused', async () => 
   const app = service('shop', { store: memoryStore(), transport: engine().transport() })
   const late = await app.transaction((_, { publish }) => Promise.resolve(publish))
   await expect(late(Placed, { id: 'o1', amount: 1 })).rejects.toMatchObject({ code: 'transaction_over' })
+})
+
+test("nothing of a request's async context is in the handlers of what it sent and asked", async () => {
+  const requests = new AsyncLocalStorage<string>()
+  const clock = manualClock()
+  const app = service('shop', { store: memoryStore({ clock }), transport: engine().transport(), clock })
+  const seen: unknown[] = []
+  const see = () => void seen.push(requests.getStore())
+  app
+    .on(Placed, { name: 'book' }, see)
+    .effect(Placed, { name: 'mail' }, see)
+    .answer(Price, () => {
+      see()
+      return { cents: 1 }
+    })
+  await app.start()
+  await requests.run('of ann', async () => {
+    await app.createMessage(Placed, { id: 'o1', amount: 1 })
+    await app.ask(Price, { item: 'pen' })
+  })
+  await clock.advance('1s')
+  await app.stop()
+  expect(seen).toEqual([undefined, undefined, undefined])
 })
 
 test('asking before the start is refused at once', async () => {

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { Encoded, ReceivedOf } from '../contract/contract.ts'
 import type { RequestContract } from '../contract/request-contract.ts'
 import { SdkError } from '../errors.ts'
@@ -113,9 +114,11 @@ export class Answerer<C extends RequestContract = RequestContract> {
   async start(): Promise<void> {
     // As many again as run, so that the next one is here when a place is free.
     const prefetch = this.#concurrency * 2
+    // A request of the same process may come in its asker's async context, which is not the handler's.
+    const context = new AsyncResource('stathmos.sdk.answerer')
     this.#subscription = await this.#surroundings.transport.subscribe(this.topology, prefetch, (delivery) => {
       this.#queued.push(delivery)
-      this.#fill()
+      context.runInAsyncScope(() => this.#fill())
     })
   }
 

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { readdirSync, readFileSync } from 'node:fs'
 import {
   context,
+  createContextKey,
   createTraceState,
   metrics,
   ROOT_CONTEXT,
@@ -45,7 +46,7 @@ function remembering() {
   trace.setGlobalTracerProvider({
     getTracer: () => ({
       startSpan(name: string, options: SpanOptions = {}) {
-        const parent = trace.getSpanContext(context.active())?.spanId
+        const parent = options.root === true ? undefined : trace.getSpanContext(context.active())?.spanId
         const told: Told = {
           name,
           options,
@@ -130,6 +131,26 @@ describe('spans', () => {
         context: { traceId: 'b'.repeat(32), spanId: 'c'.repeat(16), traceFlags: 1, isRemote: true },
         attributes: { [ATTRIBUTE.messageId]: 'm' },
       },
+    ])
+  })
+
+  test('of what was sent by others are children of nothing, whatever is current, and so is what happens within them', async () => {
+    const { spans } = remembering()
+    const telemetry = await openTelemetry()
+    const baggage = createContextKey('whose')
+    await context.with(context.active().setValue(baggage, 'somebody'), () =>
+      telemetry.within(telemetry.span('request of somebody', 'server', {}, []), async () => {
+        const handling = telemetry.span('process ticket.submitted', 'consumer', {}, [message(undefined)])
+        await telemetry.within(handling, async () => {
+          telemetry.span('child', 'client', {}, [])
+          expect(context.active().getValue(baggage)).toBeUndefined()
+        })
+      }),
+    )
+    expect(spans.map(({ name, parent }) => [name, parent])).toEqual([
+      ['request of somebody', undefined],
+      ['process ticket.submitted', undefined],
+      ['child', '2'.padStart(16, '0')],
     ])
   })
 

@@ -40,7 +40,7 @@ export async function openTelemetry(): Promise<Telemetry> {
     name: '@opentelemetry/api',
     what: 'traces and metrics',
     load: (): Promise<Api> => import('@opentelemetry/api'),
-    needs: ['context', 'metrics', 'trace'],
+    needs: ['context', 'metrics', 'ROOT_CONTEXT', 'trace'],
   })
   return telemetryOf(api)
 }
@@ -50,18 +50,20 @@ function telemetryOf(api: Api): Telemetry {
   const schemaUrl = `https://opentelemetry.io/schemas/${SEMCONV}`
   const tracer = trace.getTracer(SCOPE)
   const instruments = new Instruments(metrics.getMeter(SCOPE, undefined, { schemaUrl }))
-  const spans = new WeakMap<Span, OtelSpan>()
+  const spans = new WeakMap<Span, { readonly otel: OtelSpan; readonly root: boolean }>()
   return {
     span(name, kind, attributes, links) {
-      const options = { kind: kindOf(api, kind), attributes: { ...attributes }, links: linksTo(api, links) }
+      const root = links.length > 0
+      const options = { kind: kindOf(api, kind), attributes: { ...attributes }, links: linksTo(api, links), root }
       const otel = tracer.startSpan(name, options)
       const span = spanOf(api, otel)
-      spans.set(span, otel)
+      spans.set(span, { otel, root })
       return span
     },
     within(span, work) {
-      const otel = spans.get(span)
-      return otel === undefined ? work() : context.with(trace.setSpan(context.active(), otel), work)
+      const own = spans.get(span)
+      if (own === undefined) return work()
+      return context.with(trace.setSpan(own.root ? api.ROOT_CONTEXT : context.active(), own.otel), work)
     },
     current() {
       const current = trace.getSpanContext(context.active())

@@ -18,7 +18,8 @@ export interface Telemetry {
   /**
    * Begins a span.
    *
-   * @param links messages whose senders' spans it is linked to: hours may lie between them, so it is no child of theirs
+   * @param links messages whose senders' spans it is linked to: hours may lie between them, so it is no child of theirs, nor
+   *   of what happens to be current. Without messages it is the child of the current span.
    */
   span(
     name: string,

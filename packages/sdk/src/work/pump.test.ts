@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { beforeEach, expect, test } from 'vitest'
 import { silentLog } from '../log.ts'
 import type { Clock } from '../time/clock.ts'
@@ -117,4 +118,22 @@ test('an endless pause waits for being woken alone', async () => {
   pump().start()
   await activity.whenIdle()
   expect(timers).toEqual([])
+})
+
+test('turns run in the async context of the start, whoever wakes, and whoever set the timer', async () => {
+  const requests = new AsyncLocalStorage<string>()
+  const seen: unknown[] = []
+  next = async () => {
+    seen.push(requests.getStore())
+    return 1000
+  }
+  const woken = pump()
+  requests.run('start', () => woken.start())
+  await activity.whenIdle()
+  requests.run('one request', () => woken.wake())
+  await activity.whenIdle()
+  requests.run('another', () => woken.wakeIn(5))
+  await advance(5)
+  await advance(1000)
+  expect(seen).toEqual(['start', 'start', 'start', 'start'])
 })

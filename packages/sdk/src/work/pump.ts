@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { Activity } from './activity.ts'
 import type { Clock, Timer } from '../time/clock.ts'
 import type { Log } from '../log.ts'
@@ -20,13 +21,20 @@ export interface PumpOptions {
 const FAILED_MS = 100
 const FAILED_MS_MAX = 10_000
 
+/** What tools that look at async contexts see. */
+const CONTEXT = 'stathmos.sdk.pump'
+
 /**
  * Does one kind of background work again and again, one turn at a time: when it is woken, and when it is time. A turn
  * that fails is logged and repeated later; it never ends the pump.
+ *
+ * Turns run in the async context in which it was started, whoever wakes it: what a request carries along, its user or its
+ * trace, has no business in the work of others.
  */
 export class Pump {
   readonly #options: PumpOptions
   #state: 'stopped' | 'resting' | 'turning' = 'stopped'
+  #context = new AsyncResource(CONTEXT)
   #timer: Timer | null = null
   #woken = false
   #failures = 0
@@ -39,6 +47,7 @@ export class Pump {
   /** Begins with a turn at once. */
   start(): void {
     if (this.#state !== 'stopped') return
+    this.#context = new AsyncResource(CONTEXT)
     this.#state = 'resting'
     this.wake()
   }
@@ -46,7 +55,7 @@ export class Pump {
   /** Has the next turn begin at once, or right after the one that is under way. Costs next to nothing when repeated. */
   wake(): void {
     this.#woken = true
-    if (this.#state === 'resting') void this.#turnAround()
+    if (this.#state === 'resting') this.#context.runInAsyncScope(() => void this.#turnAround())
   }
 
   /** Has a turn begin in `delayMs` at the latest. */
