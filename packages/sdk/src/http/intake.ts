@@ -132,9 +132,15 @@ export class Intake {
     const body = await call.body(max).catch(() => undefined)
     if (body === undefined) return problem(400, 'incomplete', 'the body did not come to its end')
     if (body === null)
-      return problem(413, 'too_large', `a body has at most ${max} bytes`, { headers: { connection: 'close' } })
+      return problem(
+        413,
+        'too_large',
+        `a body has at most ${max} bytes; store the data elsewhere and send where it is`,
+        { headers: { connection: 'close' } },
+      )
     const data = parsed(body)
-    if (data === MALFORMED) return problem(400, 'malformed_json', 'the body is no JSON in UTF-8')
+    if (data === MALFORMED)
+      return problem(400, 'malformed_json', 'the body is no JSON in UTF-8; send the data as one value of JSON')
     const { id, repeated } =
       key === null
         ? { id: await this.#service.createMessage(contract, data), repeated: false }

@@ -248,7 +248,7 @@ function checkSize(contract: string, bytes: number, system: string, max: number)
   if (bytes <= max) return
   throw new SdkError(
     'too_large',
-    `a ${contract} of ${bytes} bytes is larger than the ${max} that the settings of "${system}" allow`,
+    `a ${contract} of ${bytes} bytes is larger than the ${max} that the settings of "${system}" allow; store the data elsewhere and send where it is`,
     { data: { bytes, max } },
   )
 }
