@@ -1,4 +1,4 @@
-import { createServer, request as nodeRequest, type Server } from 'node:http'
+import { createServer, type IncomingMessage, request as nodeRequest, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -202,12 +202,17 @@ describe("Node's own server", () => {
     }
   })
 
-  async function listening(options: Partial<IntakeOptions> = {}) {
-    const { node, base } = world(options)
-    const server = createServer(node)
+  async function listening(
+    options: Partial<IntakeOptions> = {},
+    before: (request: IncomingMessage) => Promise<void> = async () => {},
+  ) {
+    const { node, base, logged } = world(options)
+    const server = createServer((request, response) => {
+      void before(request).then(() => node(request, response))
+    })
     servers.push(server)
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    return { base, port: (server.address() as AddressInfo).port }
+    return { base, logged, port: (server.address() as AddressInfo).port }
   }
 
   const headers = { 'content-type': 'application/json', 'idempotency-key': 'DIR-7' }
@@ -221,6 +226,15 @@ describe("Node's own server", () => {
     })
     expect(await response.json()).toEqual({ id: ID, repeated: false })
     expect(await base.states({ direction: 'out' })).toEqual({ [ID]: 'pending' })
+  })
+
+  test('tells the operator, and not the caller, that something has read the body before', async () => {
+    const { port, logged } = await listening({}, async (request) => {
+      for await (const _ of request);
+    })
+    const answer = fetch(`http://127.0.0.1:${port}/messages/ticket.submit`, { method: 'POST', headers, body: TV })
+    expect(await told(answer)).toMatchObject([500, { code: 'internal' }])
+    expect(logged).toEqual(['a message was not accepted'])
   })
 
   test('says that a body is too large before it has read all of it', async () => {
@@ -254,6 +268,15 @@ describe("Node's own server", () => {
     expect(response.status).toBe(202)
     expect(Object.keys(await base.states({ direction: 'out' }))).toEqual([ID])
   })
+})
+
+test('a body that a framework has read before is no fault of the caller', async () => {
+  const { fetch: handle, logged } = world()
+  const headers = { 'content-type': 'application/json', 'idempotency-key': 'DIR-7' }
+  const request = new Request('http://desk/messages/ticket.submit', { method: 'POST', body: TV, headers })
+  await request.json()
+  expect(await told(handle(request))).toMatchObject([500, { code: 'internal' }])
+  expect(logged).toEqual(['a message was not accepted'])
 })
 
 test('a path of its own has to begin with a slash', () => {

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Intake, type Call, type IntakeOptions, type IntakeService, type Reply } from './intake.ts'
+import { BodyTaken, Intake, type Call, type IntakeOptions, type IntakeService, type Reply } from './intake.ts'
 
 /** Handlers for servers: one for Node's own, one for all that speak Fetch. Both need no `this`. */
 export interface HttpHandlers {
@@ -34,7 +34,10 @@ function callOfFetch(request: Request): Call {
     method: request.method,
     path: new URL(request.url).pathname,
     headers: request.headers,
-    body: (max) => collected(request.body ?? [], request.headers, max),
+    body: async (max) => {
+      if (request.bodyUsed) throw new BodyTaken()
+      return collected(request.body ?? [], request.headers, max)
+    },
   }
 }
 
@@ -47,8 +50,11 @@ function callOfNode(request: IncomingMessage): Call {
     method: request.method ?? 'GET',
     path: (request.url ?? '/').split('?', 1)[0]!,
     headers,
-    // Destroying what is not read to its end would close the connection before the answer.
-    body: (max) => collected(request.iterator({ destroyOnReturn: false }), headers, max),
+    body: async (max) => {
+      if (request.readableEnded) throw new BodyTaken()
+      // Destroying what is not read to its end would close the connection before the answer.
+      return collected(request.iterator({ destroyOnReturn: false }), headers, max)
+    },
   }
 }
 

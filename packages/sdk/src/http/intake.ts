@@ -46,8 +46,21 @@ export interface Call {
   readonly method: string
   readonly path: string
   readonly headers: Headers
-  /** The body, or null as soon as it has more bytes than `max`. */
+  /**
+   * The body, or null as soon as it has more bytes than `max`.
+   *
+   * @throws {BodyTaken}
+   */
   body(max: number): Promise<Uint8Array | null>
+}
+
+/** Somebody has read the body before, and nothing of it is left: a mistake of the program, and none of the caller's. */
+export class BodyTaken extends Error {
+  override readonly name = 'BodyTaken'
+
+  constructor() {
+    super('the body was read before it came here; mount http() before what reads bodies, such as express.json()')
+  }
 }
 
 /** What is answered, always JSON. */
@@ -129,7 +142,9 @@ export class Intake {
     if (!/^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i.test(call.headers.get('content-type') ?? ''))
       return problem(415, 'unsupported_media_type', 'send the data as application/json')
     const max = this.#options.bodyBytesMax ?? BODY_BYTES_MAX
-    const body = await call.body(max).catch(() => undefined)
+    const body = await call.body(max).catch((error: unknown) => {
+      if (error instanceof BodyTaken) throw error
+    })
     if (body === undefined) return problem(400, 'incomplete', 'the body did not come to its end')
     if (body === null)
       return problem(
