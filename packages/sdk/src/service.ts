@@ -168,8 +168,7 @@ export class Service<Tx> {
   /* ------------------------------------------------------------ sending */
 
   /**
-   * Adds messages to the application's own transaction: they are sent if it commits, and only then. Delays go by the store's
-   * clock as soon as it was asked for its time: by {@link start}, {@link drain} or {@link transaction}.
+   * Adds messages to the application's own transaction: they are sent if it commits, and only then.
    *
    * @throws {SdkError} `not_a_transaction`
    */
@@ -183,8 +182,7 @@ export class Service<Tx> {
    */
   async transaction<T>(work: (tx: Tx, scope: Scope) => Promise<T>): Promise<T> {
     const { outbox, surroundings } = this.runtime
-    // Delays of a service that was never started would go by its machine's clock. While the transaction is open the store's
-    // could not be asked for, where there is one connection.
+    // Delays of a service that was never started would go by its machine's clock.
     await outbox.time.refresh()
     const done = await surroundings.store.transaction(async (tx) => {
       const outgoing = outbox.buffer(tx)

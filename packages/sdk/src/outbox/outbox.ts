@@ -1,5 +1,6 @@
 import type { Surroundings } from '../surroundings.ts'
 import type { Timer } from '../time/clock.ts'
+import type { SendOptions } from './outgoing.ts'
 import type { RelayOptions } from './relay-options.ts'
 import { Cleaner, type Retention } from './cleaner.ts'
 import { depthGauges } from './depth-gauges.ts'
@@ -25,7 +26,7 @@ const TOLD_EVERY_MS = 25
 /** All that a service has for sending: the way in for applications and handlers, and what works behind it. */
 export class Outbox<Tx> {
   /** The store's time, for whoever else has to judge deadlines. */
-  readonly time: StoreTime
+  readonly time: StoreTime<Tx>
   readonly #surroundings: Surroundings<Tx>
   readonly #factory: OutgoingFactory
   readonly #relay: Relay<Tx> | null
@@ -59,7 +60,12 @@ export class Outbox<Tx> {
    * @throws {SdkError} `not_a_transaction`
    */
   in(tx: Tx): Scope {
-    return immediateScope(this.#surroundings.store, tx, this.#factory, (added) => this.#expect(added))
+    const make: OutgoingFactory['make'] = async (contract, data, options, cause) => {
+      // Within the transaction: its connection may be the only one, and a service that only writes may never be started.
+      if (goesByTime(options)) await this.time.refresh(tx)
+      return this.#factory.make(contract, data, options, cause)
+    }
+    return immediateScope(this.#surroundings.store, tx, { make }, (added) => this.#expect(added))
   }
 
   /** Collects the messages of handlers that share a transaction. */
@@ -125,4 +131,9 @@ export class Outbox<Tx> {
     const { store, log } = this.#surroundings
     store.notify().catch((error: unknown) => log.debug({ err: error }, 'others could not be told; they will look'))
   }
+}
+
+/** Whether the time counts at which a message is made: nothing else is worth a question to the store. */
+function goesByTime({ delay, at, ttl }: SendOptions = {}): boolean {
+  return delay !== undefined || at !== undefined || ttl !== undefined
 }

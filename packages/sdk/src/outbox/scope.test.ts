@@ -4,9 +4,10 @@ import { z } from 'zod'
 import { command } from '../contract/command.ts'
 import { event } from '../contract/event.ts'
 import type { Message } from '../message/message.ts'
-import type { MemoryTransaction } from '../store/memory/memory-store.ts'
+import { memoryStore, type MemoryTransaction } from '../store/memory/memory-store.ts'
 import type { Store } from '../store/port.ts'
 import { silentTelemetry } from '../telemetry/telemetry.ts'
+import { manualClock } from '../testing/manual-clock.ts'
 import { OutboxWorld } from '../testing/outbox-world.ts'
 import { Outbox } from './outbox.ts'
 import { SCOPE_MESSAGES_MAX } from './scope.ts'
@@ -78,6 +79,31 @@ describe("in the application's own transaction", () => {
       metadata: { correlationId: id },
     })
     expect(await Submitted.decode(message!)).toEqual(ticket)
+  })
+
+  test.each([
+    [{ delay: '1h' }, { dueAt: 3_600_000 }],
+    [{ at: new Date(3_600_000) }, { dueAt: 3_600_000 }],
+    [{ delay: '1h', ttl: '1h' }, { deadline: 7_200_000 }],
+  ] as const)("times go by the store's clock, also of a service that was never started: %o", async (options, times) => {
+    const store = memoryStore({ clock: manualClock(0) })
+    const unstarted = new Outbox({ ...world.process(), store }, { relay: false })
+    let asked = 0
+    const now = store.now.bind(store)
+    store.now = (tx) => {
+      asked++
+      expect(store.isTransaction(tx)).toBe(true)
+      return now(tx)
+    }
+    await store.transaction(async (tx) => {
+      await unstarted.in(tx).publish(Submitted, ticket)
+      expect(asked).toBe(0)
+      await unstarted.in(tx).send(Close, { ticketId: 't1' }, { id: 'timed', ...options })
+      await unstarted.in(tx).send(Close, { ticketId: 't1' }, options)
+    })
+    const [entry] = (await store.register.list({ id: 'timed' }, 1, null)).entries
+    expect({ dueAt: entry?.dueAt, deadline: entry?.message?.metadata.deadline }).toMatchObject(times)
+    expect(asked).toBe(1)
   })
 
   test('and not when it does not', async () => {

@@ -93,7 +93,7 @@ export function checkCount(count: number): void {
 export function immediateScope<Tx>(
   store: Store<Tx>,
   tx: Tx,
-  factory: OutgoingFactory,
+  factory: Pick<OutgoingFactory, 'make'>,
   added: (what: Added) => void,
 ): Scope {
   if (!store.isTransaction(tx))

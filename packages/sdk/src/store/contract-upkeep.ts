@@ -58,6 +58,14 @@ export const upkeepPromises: readonly StorePromise[] = [
     },
   },
   {
+    name: 'time can be asked for within a transaction, too',
+    async run({ store }) {
+      const before = await store.now()
+      const within = await store.transaction((tx) => store.now(tx))
+      assert.ok(within >= before && within <= (await store.now()), `${within}`)
+    },
+  },
+  {
     name: 'whoever watches may end it at any time, and notifying nobody is harmless',
     async run({ store }) {
       const end = store.watch(() => {})

@@ -31,7 +31,8 @@ export interface Store<Tx> {
   migrate(): Promise<void>
   /** @throws {SdkError} `not_migrated` with the remedy, when the tables are missing or of another version */
   check(): Promise<void>
-  now(): Promise<number>
+  /** @param tx in which it is asked, where its connection is the only one. Default: outside of transactions */
+  now(tx?: Tx): Promise<number>
   /**
    * Calls `changed` when messages to send may have been committed, by this process or another: at once where the
    * database can tell, never where it cannot. It may be called for nothing, and a moment too early. Returns what ends it.

@@ -37,7 +37,7 @@ export function injectStore<Tx>(store: Store<Tx>, faults: Faults): Store<Tx> {
     },
     migrate: () => simple('migrate', () => store.migrate()),
     check: () => simple('check', () => store.check()),
-    now: () => simple('now', () => store.now()),
+    now: (tx) => simple('now', () => store.now(tx)),
     notify: () => simple('notify', () => store.notify()),
     close: () => simple('close', () => store.close()),
     watch(changed) {

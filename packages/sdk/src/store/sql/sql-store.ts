@@ -50,7 +50,7 @@ export function sqlStore<Tx>(driver: SqlDriver<Tx>, options: SqlStoreOptions = {
     transaction: (work) => db.transaction(work),
     migrate: () => migration.migrate(),
     check: () => migration.check(),
-    now: () => db.time(null),
+    now: (tx) => db.time(tx === undefined ? null : db.within(tx)),
     watch: (changed) => driver.watch?.(`${schema}${prefix}outbox`, changed) ?? (() => {}),
     notify: () => bell.ring(),
     outbox,
