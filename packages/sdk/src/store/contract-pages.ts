@@ -138,6 +138,19 @@ export const pagePromises: readonly StorePromise[] = [
     },
   },
   {
+    name: 'a page of small messages has as many as were asked for, however many bytes it may have',
+    async run({ store }) {
+      const drafts = Array.from({ length: 230 }, () => draftOf())
+      await setTimers(store, ...drafts.map((draft) => ({ draft, dueAt: FAR_AT })))
+      const pages = await pagesOf(store, {}, 210, { bytesMax: 1_000_000 })
+      assert.deepEqual(
+        pages.map((page) => page.length),
+        [210, 20],
+      )
+      assert.deepEqual(idsOf(pages.flat()).toSorted(), idsOf(drafts).toSorted())
+    },
+  },
+  {
     name: 'pages show everything once, oldest first',
     async run({ store, pass }) {
       const ids: string[] = []

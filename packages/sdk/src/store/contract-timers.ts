@@ -82,6 +82,17 @@ export const timerPromises: readonly StorePromise[] = [
     },
   },
   {
+    name: 'many fire at once, in the order of their times',
+    async run({ store }) {
+      const drafts = Array.from({ length: 230 }, () => draftOf({ key: 'k' }))
+      await setTimers(store, ...drafts.map((draft, i) => ({ draft, dueAt: 1000 + i })))
+      assert.equal(await store.timers.fire(210), 210)
+      assert.deepEqual(await dueIds(store), idsOf(drafts.slice(0, 210)))
+      assert.equal(await store.timers.fire(210), 20)
+      assert.deepEqual(await dueIds(store), idsOf(drafts))
+    },
+  },
+  {
     name: 'a second timer of one name replaces the first; those without a name do not meet',
     async run({ store }) {
       const [first, second] = [draftOf(), draftOf()]

@@ -10,6 +10,9 @@ import type { SqlRow } from './driver.ts'
 /** Most entries of a page. */
 const PAGE_MAX = 1000
 
+/** Entries whose bytes are looked at first, before it is known whether they are small. */
+const AHEAD = 50
+
 /** What is read of every message that is not read itself. */
 const HEAD = ['id', 'type', 'version', 'msg_key', 'external_id'] as const
 
@@ -26,15 +29,17 @@ interface Found {
   readonly row: SqlRow
 }
 
+interface Look {
+  readonly rows: readonly Found[]
+  readonly isAll: boolean
+}
+
 /** What is read of a row. */
 type Parts = Required<Pick<RegisterReading, 'bodies' | 'errors'>>
 
 const NOTHING: Parts = { bodies: false, errors: false }
 
-/**
- * A page of the register. Where it is bounded by bytes, it is first asked how large what belongs to it is, and then only
- * what fits is read.
- */
+/** A page of the register. Where it is bounded by bytes, only what fits is read. */
 export async function pageOf<Tx>(
   db: Database<Tx>,
   filter: RegisterFilter,
@@ -46,33 +51,61 @@ export async function pageOf<Tx>(
   const from = after === null ? null : placeIn(after)
   const parts = { bodies, errors }
   const bounded = bytesMax !== undefined && (bodies || errors)
-  const found: Found[] = []
+  const look = bounded
+    ? await measured(db, filter, from, most, bytesMax, parts)
+    : await found(db, filter, from, most, (shelf) => columnsOf(shelf, parts))
+  const rows = bounded ? await wholeOf(db, filter, look.rows, parts) : look.rows
+  const last = look.rows.at(-1)?.place
+  const next = look.isAll || last === undefined ? null : `${last.createdAt}.${last.shelf}.${last.seq}`
+  return { entries: rows.map(({ place, row }) => entryIn(SHELVES[place.shelf]!, row, parts)), next }
+}
+
+/** The first rows behind a place, at most so many, and whether these are all. */
+async function found<Tx>(
+  db: Database<Tx>,
+  filter: RegisterFilter,
+  from: Place | null,
+  most: number,
+  columns: (shelf: Shelf) => Fragment,
+): Promise<Look> {
+  const all: Found[] = []
   for (const [index, shelf] of SHELVES.entries()) {
     const condition = conditionOf(shelf, filter, db.dialect)
     if (condition === null) continue
-    const what = bounded
-      ? sql`${columnsOf(shelf, NOTHING)}, ${bytesOf(shelf, parts)} as bytes`
-      : columnsOf(shelf, parts)
     const rows = await db.run(
       null,
-      sql`select ${what} from ${raw(db.names[shelf.table])}
+      sql`select ${columns(shelf)} from ${raw(db.names[shelf.table])}
         where ${condition} and ${beyond(from, index)} order by created_at, seq limit ${most + 1}`,
     )
     for (const row of rows) {
       const place = { createdAt: numberIn(row, 'created_at'), shelf: index, seq: numberIn(row, 'seq') }
-      found.push({ place, row })
+      all.push({ place, row })
     }
   }
-  found.sort(({ place: a }, { place: b }) => a.createdAt - b.createdAt || a.shelf - b.shelf || a.seq - b.seq)
-  let page = found.slice(0, most)
-  if (bounded) {
-    const sizes = page.map(({ row }) => numberIn(row, 'bytes'))
-    page = page.slice(0, countWithin(sizes, bytesMax))
+  all.sort(({ place: a }, { place: b }) => a.createdAt - b.createdAt || a.shelf - b.shelf || a.seq - b.seq)
+  return { rows: all.slice(0, most), isAll: all.length <= most }
+}
+
+/**
+ * The same, without what is to be read of them, as far as that fits. InnoDB reads a body to say how long it is: not many more
+ * are measured than fit.
+ */
+async function measured<Tx>(
+  db: Database<Tx>,
+  filter: RegisterFilter,
+  from: Place | null,
+  most: number,
+  bytesMax: number,
+  parts: Parts,
+): Promise<Look> {
+  for (let ahead = Math.min(most, AHEAD); ; ahead = Math.min(most, ahead * 4)) {
+    const columns = (shelf: Shelf): Fragment => sql`${columnsOf(shelf, NOTHING)}, ${bytesOf(shelf, parts)} as bytes`
+    const { rows, isAll } = await found(db, filter, from, ahead, columns)
+    const sizes = rows.map(({ row }) => numberIn(row, 'bytes'))
+    const count = countWithin(sizes, bytesMax)
+    if (count < rows.length) return { rows: rows.slice(0, count), isAll: false }
+    if (isAll || ahead === most) return { rows, isAll }
   }
-  const last = page.at(-1)?.place
-  const next = found.length > page.length && last !== undefined ? `${last.createdAt}.${last.shelf}.${last.seq}` : null
-  const read = bounded ? await wholeOf(db, filter, page, parts) : page
-  return { entries: read.map(({ place, row }) => entryIn(SHELVES[place.shelf]!, row, parts)), next }
 }
 
 /** Reads the rest of the rows. What has another place meanwhile, or is not what was asked for any more, is left out. */

@@ -13,6 +13,9 @@ const COLUMNS = ['seq', 'due_at', ...MESSAGE_COLUMNS]
   .filter((column) => column !== 'body')
   .map((column) => `t.${column}`)
 
+/** Timers that are looked at first: InnoDB reads a body to say how long it is, and few that are large are fired at once. */
+const AHEAD = 50
+
 /** Timers of one key that are fired together when it is fired alone. */
 const KEY_MAX = 100
 /** Keys in somebody else's hands that are waited for, one after the other, in one go. */
@@ -103,8 +106,8 @@ export class SqlTimers<Tx> implements TimerStore<Tx> {
       const unseen = new Map<string, Key>()
       const bodyBytes = Math.floor(bytesMax / limit)
       let after: SqlRow | null = null
+      let wanted = Math.min(limit, AHEAD)
       while (free.length < limit) {
-        const wanted = limit - free.length
         const page = await this.#due(session, after === null ? raw('1 = 1') : laterThan(after), wanted, bodyBytes)
         const held = await this.#heldKeys(session, page)
         for (const row of page) {
@@ -114,6 +117,7 @@ export class SqlTimers<Tx> implements TimerStore<Tx> {
         }
         if (page.length < wanted || fitting(free, bytesMax) < free.length) break
         after = page.at(-1)!
+        wanted = Math.min(limit - free.length, wanted * 4)
       }
       return { count: await this.#moveRows(session, free, bytesMax), unseen: [...unseen.values()] }
     })
