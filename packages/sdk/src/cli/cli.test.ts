@@ -102,6 +102,23 @@ describe('looking', () => {
     expect((await run('register', 'show', 'none')).code).toBe(1)
   })
 
+  test('people are shown no bodies, and none are read for them', async () => {
+    const { base, run, park } = await world()
+    await park('a')
+    const { register } = base.store
+    const list = register.list.bind(register)
+    const bodies: (boolean | undefined)[] = []
+    register.list = (filter, limit, after, reading) => {
+      bodies.push(reading?.bodies)
+      return list(filter, limit, after, reading)
+    }
+    await run('inbox')
+    await run('dlq')
+    expect(bodies).toEqual([false, false])
+    const { entries } = (await run('inbox', '--json')).json() as { entries: { message: { body: string } }[] }
+    expect(entries[0]!.message.body).toBe(Buffer.from('{"reason":"done"}').toString('base64'))
+  })
+
   test('for programs a body is text in base64, whatever the driver gives for bytes', () => {
     let out = ''
     const io = { cwd: directory, out: (text: string) => void (out += text), err() {} }

@@ -4,7 +4,7 @@ import { command } from '../contract/command.ts'
 import type { Contract } from '../contract/contract.ts'
 import { event } from '../contract/event.ts'
 import { SdkError } from '../errors.ts'
-import type { Kept, RegisterFilter } from '../store/port.ts'
+import type { Kept, RegisterFilter, RegisterReading, Store } from '../store/port.ts'
 import { Outbox, type OutboxOptions } from '../outbox/outbox.ts'
 import { OutboxWorld } from '../testing/outbox-world.ts'
 import { SettingsDirectory, type MessageSettings } from './message-settings.ts'
@@ -73,6 +73,19 @@ function world(
   }
 }
 
+/** What is read from now on for each page that a store is asked for. */
+function readsOf({ register }: Pick<Store<never>, 'register'>): (RegisterReading | undefined)[] {
+  const reads: (RegisterReading | undefined)[] = []
+  const list = register.list.bind(register)
+  register.list = (filter, limit, after, reading) => {
+    reads.push(reading)
+    return list(filter, limit, after, reading)
+  }
+  return reads
+}
+
+const HEADS = { bodies: false, errors: false }
+
 describe('retrying', () => {
   test('by id takes what was given up, whatever its state, and says how much', async () => {
     const { register, park, base, wakes } = world()
@@ -139,6 +152,21 @@ describe('retrying', () => {
       unreadable: [{ id: 'c', consumer: 'desk', why: expect.stringContaining('reason') }],
     })
     expect(new Set(Object.values(await base.states()))).toEqual(new Set(['parked']))
+  })
+
+  test('reads no messages, and a dry run only until it has told enough of those that cannot be read', async () => {
+    const { register, park, store } = world()
+    const reads = readsOf(store)
+    await park(
+      Array.from({ length: 1100 }, (_, i) => `m${i}`),
+      { data: { reason: 7 } },
+    )
+    const dry = await register.retry({}, { dryRun: true })
+    expect([dry.matched, dry.unreadable.length]).toEqual([1100, 100])
+    expect(reads).toEqual([{ errors: false, bytesMax: 16 * 1024 * 1024 }, HEADS, HEADS])
+    reads.length = 0
+    expect(await register.retry({})).toMatchObject({ changed: 1100 })
+    expect(reads).toEqual([HEADS, HEADS, HEADS])
   })
 
   test('does not touch what is parked while it runs', async () => {
@@ -266,6 +294,40 @@ test('a list has pages of at most 1000, and a count of all', async () => {
   expect((await register.list({}, { limit: 2, after: next })).entries).toHaveLength(1)
   expect(await register.count()).toBe(3)
   await expect(register.list({}, { limit: 1001 })).rejects.toMatchObject({ code: 'invalid_declaration' })
+})
+
+test('a page of large messages ends early and goes on, and is whole when nobody wants the messages themselves', async () => {
+  const { register, park } = world()
+  await park(['a', 'b', 'c'], { data: { reason: 'x'.repeat(6 * 1024 * 1024) } })
+  const first = await register.list()
+  expect(first.entries.map(({ id }) => id)).toEqual(['a', 'b'])
+  const second = await register.list({}, { after: first.next })
+  expect([second.entries.map(({ id }) => id), second.next]).toEqual([['c'], null])
+  const { entries, next } = await register.list({}, { bodies: false })
+  expect([entries.map(({ id, message }) => [id, message]), next]).toEqual([
+    ['a', 'b', 'c'].map((id) => [id, null]),
+    null,
+  ])
+  expect(entries[0]!.errors).toHaveLength(1)
+})
+
+test('groups are of one direction, consumer, contract, state and error, and their messages are not read', async () => {
+  const { register, park, failure, base, store } = world()
+  const reads = readsOf(store)
+  await park(['a', 'b'])
+  await park(['c'], { attempt: failure('SmtpTimeout') })
+  await park(['d'], { consumer: 'audit', state: 'waiting' })
+  await base.commit({ id: 'e' })
+  const { matched, groups } = await register.groups()
+  expect(matched).toBe(5)
+  expect(groups.map(({ consumer, state, fingerprint, count }) => [count, consumer, state, fingerprint])).toEqual([
+    [2, 'desk', 'parked', 'Boom'],
+    [1, 'audit', 'waiting', 'Boom'],
+    [1, 'desk', 'parked', 'SmtpTimeout'],
+    [1, '', 'pending', null],
+  ])
+  expect(await register.groups({ state: 'parked', fingerprint: 'Boom' })).toMatchObject({ matched: 2 })
+  expect(reads).toEqual([HEADS, HEADS])
 })
 
 describe('submitting', () => {
