@@ -298,7 +298,7 @@ export class Service<Tx> {
       log: this.#options.log ?? standardErrorLog,
       submit: (contract, data, submitOptions) => this.submit(contract, data as never, submitOptions),
       createMessage: (contract, data) => this.createMessage(contract, data as never),
-      inspect: (id) => this.register.inspect(id),
+      find: async (id) => (await this.register.list({ id }, { limit: 1000, bodies: false })).entries,
     }
     return http(behind, options)
   }

@@ -31,7 +31,7 @@ function world(options: Partial<IntakeOptions> = {}, broken?: Error) {
       return submission.submit(contract, data as never, more)
     },
     createMessage: (contract, data) => submission.createMessage(contract, data as never),
-    inspect: (id) => register.inspect(id),
+    find: async (id) => (await register.list({ id }, { bodies: false })).entries,
   }
   const { fetch, node } = http(service, { accept: [Submit], ...options })
   const post = (body: string | Uint8Array, headers: Record<string, string> = {}, path = '/messages/ticket.submit') =>

@@ -1,7 +1,7 @@
 import type { Contract } from '../contract/contract.ts'
 import { SdkError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import type { Inspected } from '../register/register.ts'
+import type { RegisterEntry } from '../store/port.ts'
 import { SUBMISSIONS, type Submitted } from '../register/submission.ts'
 import { problem, problemOf, type Problem } from './problem.ts'
 
@@ -13,7 +13,8 @@ export interface IntakeService {
   readonly log: Log
   submit(contract: AcceptedContract, data: unknown, options: { readonly externalId: string }): Promise<Submitted>
   createMessage(contract: AcceptedContract, data: unknown): Promise<string>
-  inspect(id: string): Promise<readonly Inspected[]>
+  /** What there is under an id, without its data. */
+  find(id: string): Promise<readonly RegisterEntry[]>
 }
 
 /** Who asks, for `authorize`. */
@@ -164,7 +165,7 @@ export class Intake {
   }
 
   async #show(call: Call, id: string): Promise<Reply | Problem> {
-    const entries = await this.#service.inspect(id)
+    const entries = await this.#service.find(id)
     const ours = entries.filter(({ type }) => this.#contracts.has(type))
     // What is sent may be gone from the outbox; that it was submitted is remembered longer. Of what consumers received
     // under the same id nothing is said.

@@ -350,6 +350,7 @@ describe('submitting', () => {
     const { submission, register } = world()
     await expect(submission.submit(Submitted, { ticketId: 't' }, { externalId })).rejects.toMatchObject({ code })
     expect(await register.inspect('a\0')).toEqual([])
+    expect(await register.list({ id: 'a\0' })).toEqual({ entries: [], next: null })
   })
 
   test('the same external id gives the same message, however often it is repeated', async () => {

@@ -88,6 +88,8 @@ export class Register<Tx> {
     const { limit = 100, bodies = true, after = null } = options
     if (!Number.isInteger(limit) || limit < 1 || limit > LIMIT_MAX)
       throw new SdkError('invalid_declaration', `limit is ${limit}; it must be a whole number from 1 to ${LIMIT_MAX}`)
+    // Whatever somebody asks for over HTTP: nothing can have this id, and PostgreSQL would not look for it.
+    if (filter.id !== undefined && !isStorable(filter.id)) return { entries: [], next: null }
     const reading = { bodies, bytesMax: PAGE_BYTES_MAX }
     return this.#surroundings.store.register.list(received(filter), limit, after, reading)
   }
@@ -104,9 +106,8 @@ export class Register<Tx> {
     return groupsOf(this.#surroundings.store.register, received(filter))
   }
 
-  /** Everything of that id: in the outbox, and at every consumer that received it. Empty when there is nothing. */
+  /** Everything of that id, with its data: in the outbox, and at every consumer that received it. Empty when there is nothing. */
   async inspect(id: string): Promise<readonly Inspected[]> {
-    // Whatever somebody asks for over HTTP: nothing can have this id, and PostgreSQL would not look for it.
     if (!isStorable(id)) return []
     const { entries } = await this.#surroundings.store.register.list({ id }, PAGE, null)
     return Promise.all(entries.map((entry) => this.#read(entry)))
