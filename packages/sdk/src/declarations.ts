@@ -1,7 +1,7 @@
 import type { Contract } from './contract/contract.ts'
 import type { RequestContract } from './contract/request-contract.ts'
 import { SdkError } from './errors.ts'
-import type { Declaration as HandlerDeclaration } from './inbox/declaration.ts'
+import type { DeclaredRate, Declaration as HandlerDeclaration } from './inbox/declaration.ts'
 import type { Sendable } from './outbox/outgoing.ts'
 import type { AnswerHandler, AnswerOptions } from './request/answerer.ts'
 import type { ScheduleOptions } from './schedule/declaration.ts'
@@ -53,6 +53,7 @@ export class Declarations<Tx> {
         'invalid_declaration',
         `the command "${declaration.contract.name}" has two handlers, "${owner.name}" and "${declaration.name}"; a command has one owner: make it an event, or one handler of both`,
       )
+    this.#assertSameRate(declaration)
     this.addContract(declaration.contract)
     this.handlers.push(declaration)
   }
@@ -85,8 +86,26 @@ export class Declarations<Tx> {
     if (known === undefined || known.version < contract.version) this.#contracts.set(contract.name, contract)
   }
 
+  #assertSameRate(declaration: HandlerDeclaration<Tx>): void {
+    const rate = rateOf(declaration)
+    if (rate === null || rate.sharedAs === null) return
+    const other = this.handlers.find((each) => {
+      const known = rateOf(each)
+      return known?.sharedAs === rate.sharedAs && (known.limit !== rate.limit || known.perMs !== rate.perMs)
+    })
+    if (other === undefined) return
+    throw new SdkError(
+      'invalid_declaration',
+      `the handlers "${other.name}" and "${declaration.name}" share the rate "${rate.sharedAs}" and declare it differently; give both the same limit and time`,
+    )
+  }
+
   #assertOpen(what: string): void {
     if (this.#closed)
       throw new SdkError('invalid_declaration', `${what} is declared after the service was started; declare it before`)
   }
+}
+
+function rateOf<Tx>(declaration: HandlerDeclaration<Tx>): DeclaredRate | null {
+  return declaration.kind === 'effect' ? declaration.rate : null
 }

@@ -53,6 +53,7 @@ export type {
   CleanUpRule,
   CleanUpState,
   DescribedSettings,
+  Handling,
   MessageSettings,
   SettingsDirectory,
 } from './register/message-settings.ts'

@@ -212,6 +212,21 @@ test('what cannot be is refused where it is declared', () => {
   )
 })
 
+test('handlers that share a rate declare the same one', () => {
+  const app = service('shop', {
+    store: memoryStore(),
+    transport: engine().transport(),
+    settings: [{ system: 'the erp', contracts: [Placed, Invoice], rate: { limit: 10, per: '1s' } }],
+  })
+  const { rate } = app.settings.handling('the erp')
+  app.effect(Placed, { name: 'one', ...app.settings.handling('the erp') }, () => {})
+  app.effect(Invoice, { name: 'two', ...app.settings.handling('the erp') }, () => {})
+  expect(app.describe().handlers.map((each) => each.rate?.sharedAs)).toEqual(['the erp', 'the erp'])
+  expect(() => app.effect(Placed, { name: 'three', rate: { ...rate!, limit: 20 } }, () => {})).toThrow(
+    'share the rate "the erp" and declare it differently',
+  )
+})
+
 test('nothing can be declared once the service has started: what runs would not know of it', async () => {
   const app = service('shop', { store: memoryStore({ clock: systemClock }), transport: engine().transport() })
   app.on(Invoice, { name: 'invoice' }, () => {})

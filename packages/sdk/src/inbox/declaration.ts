@@ -2,6 +2,7 @@ import type { Contract } from '../contract/contract.ts'
 import { SdkError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Message } from '../message/message.ts'
+import { isStorable } from '../message/storable-text.ts'
 import { retryPolicy, type RetryOptions, type RetryPolicy } from '../retry/retry-policy.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
 import type { Scope } from '../outbox/scope.ts'
@@ -105,8 +106,16 @@ export type BatchHandler<Tx, Out> = (
 
 /** How the outside world is called because of a message. */
 export interface EffectOptions<Out = never> extends ConsumerOptions {
-  /** Calls per time over all processes of the service; `key` makes a limit of its own for each value. */
-  readonly rate?: { readonly limit: number; readonly per: Duration; readonly key?: (data: Out) => string }
+  /**
+   * Calls per time over all processes of the service. `key` makes a limit of its own for each value; handlers that give the
+   * same `name` share one, as the calls of one external system do.
+   */
+  readonly rate?: {
+    readonly limit: number
+    readonly per: Duration
+    readonly key?: (data: Out) => string
+    readonly name?: string
+  }
   /**
    * How long an attempt may take. After it `signal` is aborted, the attempt has failed, and what it did is unknown; a
    * handler that goes on regardless may overlap with its next attempt. Default 30s.
@@ -173,9 +182,18 @@ export interface BatchDeclaration<Tx> extends Declared {
   readonly handler: BatchHandler<Tx, unknown>
 }
 
+/** Calls per time, as they were declared. */
+export interface DeclaredRate {
+  readonly limit: number
+  readonly perMs: number
+  readonly key?: (data: unknown) => string
+  /** Null for a limit of the handler's own. */
+  readonly sharedAs: string | null
+}
+
 export interface EffectDeclaration extends Declared {
   readonly kind: 'effect'
-  readonly rate: { readonly limit: number; readonly perMs: number; readonly key?: (data: unknown) => string } | null
+  readonly rate: DeclaredRate | null
   readonly verify: ((data: unknown, context: EffectContext) => Promise<EffectState> | EffectState) | null
   readonly onUncertain: 'retry' | 'park'
   readonly level: 'at-least-once' | 'at-most-once'
@@ -188,6 +206,8 @@ const GROUP_MAX = 32
 const CONCURRENCY_TRANSACTIONS = 4
 const CONCURRENCY_EFFECTS = 10
 const PARTITIONS = 8
+/** With a key behind it, it is one name of the store's. */
+const RATE_NAME_CHARS_MAX = 100
 
 /** @throws {SdkError} `invalid_declaration` */
 export function declareOn<Tx, Name extends string, Out>(
@@ -241,17 +261,24 @@ export function declareEffect<Name extends string, Out>(
     kind: 'effect',
     level,
     timeoutMs: milliseconds(options.timeout ?? '30s'),
-    rate:
-      rate === undefined
-        ? null
-        : {
-            limit: whole(rate.limit, 'rate.limit', options.name),
-            perMs: positive(milliseconds(rate.per), 'rate.per', options.name),
-            ...(rate.key === undefined ? {} : { key: rate.key as (data: unknown) => string }),
-          },
+    rate: rate === undefined ? null : declareRate(rate, options.name),
     verify: (verify as EffectDeclaration['verify'] | undefined) ?? null,
     onUncertain: options.onUncertain ?? 'retry',
     handler: handler as EffectHandler<unknown>,
+  }
+}
+
+function declareRate<Out>(
+  { limit, per, key, name }: NonNullable<EffectOptions<Out>['rate']>,
+  handler: string,
+): DeclaredRate {
+  if (name !== undefined && (name.length === 0 || name.length > RATE_NAME_CHARS_MAX || !isStorable(name)))
+    throw invalid(handler, `rate.name is a text of 1 to ${RATE_NAME_CHARS_MAX} characters`)
+  return {
+    limit: whole(limit, 'rate.limit', handler),
+    perMs: positive(milliseconds(per), 'rate.per', handler),
+    ...(key === undefined ? {} : { key: key as (data: unknown) => string }),
+    sharedAs: name ?? null,
   }
 }
 

@@ -131,8 +131,11 @@ export class EffectRun<Tx> {
   #limitOf({ data }: ReadWork): { readonly name: string } | { readonly failed: unknown } {
     const { declaration, consumer } = this.#desk
     try {
+      const shared = declaration.rate?.sharedAs ?? null
+      // No consumer is called so: their names have a dot.
+      const limit = shared === null ? consumer : `shared:${shared}`
       const key = declaration.rate?.key?.(data)
-      return { name: key === undefined ? consumer : named('rate with its key', `${consumer}:${key}`)! }
+      return { name: key === undefined ? limit : named('rate with its key', `${limit}:${key}`)! }
     } catch (failed) {
       return { failed }
     }

@@ -262,6 +262,20 @@ describe('a rate limit', () => {
     expect(Math.max(...at) - startedAt).toBeLessThanOrEqual(5000)
   })
 
+  test('is one for all handlers that give it the same name', async () => {
+    const rate = { limit: 2, per: '10s', name: 'erp' } as const
+    const process = await world.process()
+    await process.consume(effect(stamp, { rate }))
+    await process.consume(effect(stamp, { rate, name: 'mail' }))
+    await process.consume(effect(stamp, { rate: { limit: 2, per: '10s' }, name: 'own' }))
+    for (const key of ['a', 'b', 'c']) await world.send(key, 1)
+    await world.settle()
+    // Each of the three has three messages: two of the six of erp are called at once, and two of the other's.
+    expect(called).toHaveLength(4)
+    await world.clock.advance('1m')
+    expect(called).toHaveLength(9)
+  })
+
   test('makes the messages of its key wait and no others, in their order', async () => {
     const process = await world.process()
     await process.consume(

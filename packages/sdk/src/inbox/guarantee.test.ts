@@ -43,7 +43,7 @@ test('an effect is at least once, with its key, and says what becomes of what no
 })
 
 test('a line tells one handler from another', () => {
-  const rate = { limit: 10, per: '1s', key: () => 'k' } as const
+  const rate = { limit: 10, per: '1s', key: () => 'k', name: 'gateway' } as const
   const lines = [
     declareOn(Ticket, { name: 'close' }, () => {}),
     declareBatch(Told, { name: 'index', batch: { size: 10 }, onExhausted: 'drop', retry: { attempts: 1 } }, () => {}),
@@ -53,7 +53,7 @@ test('a line tells one handler from another', () => {
   expect(lines).toEqual([
     'helpdesk.close: on ticket.changed, exactly once, in order per key, 10 attempts, then park-key',
     'helpdesk.index: batch ticket.told, exactly once, in any order, 1 attempt, then drop',
-    'helpdesk.sms: effect ticket.changed, at least once, in order per key, 10 per 1s and key, 10 attempts, then park-key',
+    'helpdesk.sms: effect ticket.changed, at least once, in order per key, 10 per 1s and key for all of gateway, 10 attempts, then park-key',
     'helpdesk.metrics: effect ticket.told, at most once, in any order',
   ])
 })

@@ -27,7 +27,13 @@ export interface Guarantee {
   /** Handlers that run at a time, in each process. */
   readonly concurrencyPerProcess: number
   /** Calls per time over all processes, for each of the rate's keys. */
-  readonly rate: { readonly limit: number; readonly perMs: number; readonly keyed: boolean } | null
+  readonly rate: {
+    readonly limit: number
+    readonly perMs: number
+    readonly keyed: boolean
+    /** With all handlers that name the limit so; null for one of its own. */
+    readonly sharedAs: string | null
+  } | null
   /** What tells handlers apart, in one line. */
   readonly line: string
   /** All of it for people. */
@@ -68,6 +74,7 @@ export function guaranteeOf<Tx>(declaration: Declaration<Tx>, ground: Ground): G
             limit: declaration.rate.limit,
             perMs: declaration.rate.perMs,
             keyed: declaration.rate.key !== undefined,
+            sharedAs: declaration.rate.sharedAs,
           }
         : null,
   }
@@ -112,7 +119,7 @@ function lineOf({ consumer, handler, contract, level, order, rate, attempts, exh
     `${handler} ${contract}`,
     level.replaceAll('-', ' '),
     order === 'none' ? 'in any order' : `in order ${order}`,
-    ...(rate === null ? [] : [`${rate.limit} per ${textOf(rate.perMs)}${rate.keyed ? ' and key' : ''}`]),
+    ...(rate === null ? [] : [rateOf(rate)]),
     ...(level === 'at-most-once' ? [] : [`${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}, then ${exhausted}`]),
   ]
   return `${consumer}: ${parts.join(', ')}`
@@ -132,7 +139,7 @@ function sentenceOf(facts: Facts, ground: Ground): string {
   if (uncertain !== null) sentences.push(UNCERTAIN[uncertain])
   if (rate !== null)
     sentences.push(
-      `There are at most ${rate.limit} calls per ${textOf(rate.perMs)}${rate.keyed ? ' and key' : ''}, over all processes.`,
+      `There are at most ${rate.limit} calls per ${textOf(rate.perMs)}${rate.keyed ? ' and key' : ''}, over all processes${rate.sharedAs === null ? '' : ` and all handlers of "${rate.sharedAs}"`}.`,
     )
   sentences.push(`At most ${facts.concurrencyPerProcess} run at a time in each process.`)
   if (level !== 'at-most-once')
@@ -141,6 +148,10 @@ function sentenceOf(facts: Facts, ground: Ground): string {
     loses === 'nothing' ? `Nothing that ${ground.transport.name} has confirmed is lost.` : `Lost may be ${loses}.`,
   )
   return sentences.join(' ')
+}
+
+function rateOf({ limit, perMs, keyed, sharedAs }: NonNullable<Guarantee['rate']>): string {
+  return `${limit} per ${textOf(perMs)}${keyed ? ' and key' : ''}${sharedAs === null ? '' : ` for all of ${sharedAs}`}`
 }
 
 const UNITS = [

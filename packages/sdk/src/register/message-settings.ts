@@ -15,7 +15,7 @@ export interface MessageSettings {
   readonly contracts: readonly { readonly name: string }[]
   /** For the handler that calls the system. */
   readonly retry?: RetryOptions
-  /** How many calls the system takes. */
+  /** How many calls the system takes, from all handlers together. */
   readonly rate?: { readonly limit: number; readonly per: Duration }
   /** How long one call may take. */
   readonly timeout?: Duration
@@ -38,8 +38,15 @@ export interface DescribedSettings {
   readonly timeoutMs: number | null
   readonly ttlMs: number | null
   readonly bodyBytesMax: number | null
-  readonly keepSent: boolean
+  /** Null: as the relay does. */
+  readonly keepSent: boolean | null
   readonly cleanUpMs: Readonly<Partial<Record<CleanUpState, number | 'never'>>>
+}
+
+/** What a handler that calls an external system is declared with. */
+export interface Handling extends Pick<MessageSettings, 'retry' | 'timeout'> {
+  /** Named by the system, so that all its handlers share it. */
+  readonly rate?: NonNullable<MessageSettings['rate']> & { readonly name: string }
 }
 
 /** One rule of deleting by age. */
@@ -80,7 +87,7 @@ export class SettingsDirectory {
    *
    * @throws {SdkError} `invalid_declaration` when there is no such system
    */
-  handling(system: string): Pick<MessageSettings, 'retry' | 'rate' | 'timeout'> {
+  handling(system: string): Handling {
     const settings = this.#systems.get(system)
     if (settings === undefined) {
       const names = [...this.#systems.keys()].join(', ')
@@ -92,7 +99,7 @@ export class SettingsDirectory {
     const { retry, rate, timeout } = settings
     return {
       ...(retry === undefined ? {} : { retry }),
-      ...(rate === undefined ? {} : { rate }),
+      ...(rate === undefined ? {} : { rate: { ...rate, name: system } }),
       ...(timeout === undefined ? {} : { timeout }),
     }
   }
@@ -138,7 +145,7 @@ export class SettingsDirectory {
       timeoutMs: each.timeout === undefined ? null : milliseconds(each.timeout),
       ttlMs: each.ttl === undefined ? null : milliseconds(each.ttl),
       bodyBytesMax: each.bodyBytesMax ?? null,
-      keepSent: each.keepSent ?? false,
+      keepSent: each.keepSent ?? null,
       cleanUpMs: Object.fromEntries(
         Object.entries(each.cleanUp ?? {}).map(([state, age]) => [state, age === 'never' ? age : milliseconds(age)]),
       ),
@@ -149,6 +156,7 @@ export class SettingsDirectory {
 function check(settings: MessageSettings): void {
   const { system, retry, rate, timeout, ttl, bodyBytesMax, cleanUp } = settings
   if (system === '') refuse(settings, 'has no name')
+  if (system.length > 100) refuse(settings, `has a name of ${system.length} characters; 100 fit`)
   if (retry !== undefined) retryPolicy(retry)
   if (rate !== undefined && (!Number.isInteger(rate.limit) || rate.limit < 1 || milliseconds(rate.per) === 0))
     refuse(

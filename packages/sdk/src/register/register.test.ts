@@ -468,7 +468,11 @@ describe('settings of an external system', () => {
 
   test('are what its handler is declared with', () => {
     const { directory } = world([{ ...ERP, rate: { limit: 10, per: '1s' }, timeout: '5s' }])
-    expect(directory.handling('erp')).toEqual({ retry: { attempts: 3 }, rate: { limit: 10, per: '1s' }, timeout: '5s' })
+    expect(directory.handling('erp')).toEqual({
+      retry: { attempts: 3 },
+      rate: { limit: 10, per: '1s', name: 'erp' },
+      timeout: '5s',
+    })
     expect(() => directory.handling('crm')).toThrow('declared are erp')
   })
 
@@ -536,7 +540,7 @@ describe('settings of an external system', () => {
         timeoutMs: null,
         ttlMs: HOUR_MS,
         bodyBytesMax: 40,
-        keepSent: false,
+        keepSent: null,
         cleanUpMs: { parked: DAY_MS, expired: 'never' },
       },
     ])
