@@ -140,6 +140,16 @@ test.each([
   },
 )
 
+test('a disk that runs low within one journal file: what was drained gives its room back all the same', async () => {
+  const files = new MemoryFiles({ capacityBytes: 300_000 })
+  const world = await open(files, { diskFreeMin: 100_000, fileBytes: 10_000_000, checkpointBytes: 10_000_000 })
+  await fill(world)
+  await world.drain(world.queue.ready)
+  await world.simulation.elapse(10_000)
+  expect(world.fatal).toEqual([])
+  expect(world.engine.flow.blocked).toBeNull()
+})
+
 test('a full disk loses nothing that was confirmed when the power goes, too', async () => {
   const files = new MemoryFiles({ capacityBytes: 300_000 })
   const world = await open(files)

@@ -37,6 +37,8 @@ export class Checkpointer {
   readonly #source: CheckpointSource
   #running: Promise<void> | null = null
   #wanted = false
+  /** The next one is to give up what it can, though little was written. */
+  #making = false
   #closing = false
   /** Position of the newest checkpoint that is on disk. */
   position: number
@@ -70,6 +72,7 @@ export class Checkpointer {
   makeRoom(): void {
     if (this.#running !== null || this.#closing) return
     const { shard } = this.#source
+    this.#making = true
     shard.recordSettlements()
     if (shard.journal.pendingBytes > 0) this.request()
     else this.#runBehind(shard.journal.end)
@@ -85,6 +88,8 @@ export class Checkpointer {
   run(position: number): Promise<void> {
     const { shard, store, files, directory } = this.#source
     const reached = store.end
+    if (this.#making) store.seal()
+    this.#making = false
     const table = store.table(reached)
     const lines: LineRow[] = []
     for (const line of shard.lines.values()) if (line.durable) lines.push(this.#captureLine(line))

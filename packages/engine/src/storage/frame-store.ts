@@ -112,6 +112,12 @@ export interface FrameStore {
    */
   checkpointed(position: number): Promise<void>
 
+  /**
+   * Ends the current file before it is full when most of what is in it has no places any more, so that the next
+   * checkpoint can give its room back. Nothing happens while a frame is in flight, or when no other file is ready.
+   */
+  seal(): void
+
   /** Positions below the last checkpoint that are worth a {@link rewrite}, or null. */
   sparse(): PositionRange | null
   /**

@@ -68,8 +68,13 @@ export class JournalWriter {
    * next frame. Never waits: without a prepared file the current one grows.
    */
   roll(): JournalFile {
+    return this.#file.size < this.#options.fileBytes ? this.#file : this.rollEarly()
+  }
+
+  /** As {@link roll}, though the current file is not full. */
+  rollEarly(): JournalFile {
     const next = this.#prepared
-    if (next === null || this.#file.size < this.#options.fileBytes) return this.#file
+    if (next === null) return this.#file
     const full = this.#opened
     this.#prepared = null
     this.#opened = next.opened

@@ -603,6 +603,27 @@ test('a rewritten file without its checkpoint is refused, not taken for rubbish'
   await expect(openStore(files.kill())).rejects.toThrow(/checkpoint/)
 })
 
+test('a file that is mostly dead can be ended before it is full, and its room comes back', async () => {
+  const files = new MemoryFiles()
+  const { store } = await openStore(files)
+  const written = await writeMany(store, 20)
+  for (const { position } of written) store.hold(recordOf(position), 1)
+  store.seal()
+  await checkpoint(store)
+  // Still needed: it stays what the next frame goes to.
+  const needed = store.bytes
+  for (const { position } of written.slice(1)) store.letGo(recordOf(position), 1)
+  store.seal()
+  const more = await write(store, 'in another file')
+  store.hold(recordOf(more.position), 1)
+  expect(await read(store, written[0]!)).toBe(written[0]!.text)
+  store.letGo(recordOf(written[0]!.position), 1)
+  const table = await checkpoint(store)
+  expect(needed - store.bytes).toBeGreaterThan(2000)
+  const again = await openStore(files.kill(), { table, from: table.end })
+  expect(await read(again.store, more)).toBe(more.text)
+})
+
 test('a scrub finds rot in a block that nobody reads, and starts over at the end', async () => {
   const files = new MemoryFiles()
   const { store } = await openStore(files)

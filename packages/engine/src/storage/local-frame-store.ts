@@ -215,6 +215,17 @@ export class LocalFrameStore implements FrameStore {
     await this.#syncDirectory()
   }
 
+  seal(): void {
+    const writer = this.#writer
+    // A frame that found no room belongs to the current file, too.
+    if (writer === null || this.#writing || this.#claimed !== this.#end) return
+    const file = this.#current()
+    if (file.size < this.#options.limits.blockBytes || file.places * 2 > file.placesMax) return
+    const next = writer.rollEarly()
+    if (next !== file) this.#files.push(next)
+    writer.prepare(this.#end)
+  }
+
   sparse(): PositionRange | null {
     return findSparse(this.#files.slice(0, -1), this.#checkpoint, this.#options.limits.fileBytes)
   }
