@@ -88,6 +88,7 @@ export async function startBroker(settings: Settings, { log, onFatal }: BrokerSu
       originHeaders: new Map([[ORIGIN_AMQP, amqpOriginHeaders]]),
       originKeys: new Map([[ORIGIN_AMQP, amqpOriginKeys]]),
       onFatal,
+      onDamage: (error) => log.error('stored messages are damaged; the broker goes on', { reason: error.message }),
     })
     closers.push(() => engine.close())
     engine.flow.onChange((blocked) => {

@@ -11,6 +11,7 @@ import { finishLines, Replay, restoreLines } from './recovery/replay.ts'
 import { type DurableWaiter, Shard } from './line/shard.ts'
 import { leaveClean, readCheckpoint, takeClean } from './recovery/checkpoint-file.ts'
 import { Checkpointer } from './recovery/checkpointer.ts'
+import { Scrubber } from './recovery/scrubber.ts'
 import type { Files } from './storage/files.ts'
 import type { Line } from './line/line.ts'
 import { Journal } from './storage/journal.ts'
@@ -46,6 +47,11 @@ export interface EngineOptions {
    * any more, and the process must stop.
    */
   readonly onFatal?: (error: Error) => void
+  /**
+   * Stored messages that nobody asked for are not what was written, or cannot be read. The engine goes on; it is fatal
+   * when somebody asks for them.
+   */
+  readonly onDamage?: (error: Error) => void
 }
 
 /** What recovery found. */
@@ -83,6 +89,7 @@ export class Engine {
   readonly #vhosts: Map<string, VHost>
   readonly #context: VHostContext
   readonly #checkpointer: Checkpointer
+  readonly #scrubber: Scrubber
   readonly #onFatal: (error: Error) => void
   #accepting: (() => void)[] = []
   #advancedTo = 0
@@ -188,6 +195,13 @@ export class Engine {
       makeRoom: () => this.#checkpointer.makeRoom(),
       fail: (error) => shard.fail(error),
     })
+    this.#scrubber = new Scrubber({
+      clock: shard.clock,
+      store,
+      everyMs: limits.scrubMs,
+      bytes: limits.scrubBytes,
+      damaged: options.onDamage ?? (() => {}),
+    })
     shard.onFail = (error) => this.#fail(error)
   }
 
@@ -213,6 +227,7 @@ export class Engine {
     for (const vhost of this.#vhosts.values()) vhost.recovered()
     shard.agenda.start()
     this.flow.start()
+    this.#scrubber.start()
   }
 
   // ---- vhosts
@@ -287,6 +302,7 @@ export class Engine {
     this.#closed = true
     this.flow.close()
     this.#shard.agenda.close()
+    await this.#scrubber.close()
     if (this.#failed === null) {
       try {
         await this.#writeAll()

@@ -14,6 +14,8 @@ export interface Limits extends FrameStoreLimits {
   readonly diskFreeMin: number
   readonly memoryMax: number
   readonly watchMs: number
+  readonly scrubMs: number
+  readonly scrubBytes: number
 }
 
 export const LIMITS: Limits = {
@@ -45,4 +47,8 @@ export const LIMITS: Limits = {
   memoryMax: Number.POSITIVE_INFINITY,
   /** How often disk and memory are looked at. */
   watchMs: 1000,
+  /** So often a piece of what nobody reads is checked on the disk … */
+  scrubMs: 1000,
+  /** … of about so many bytes: a block, some 20 GiB a day. */
+  scrubBytes: 256 * 1024,
 }
