@@ -48,7 +48,9 @@ const between =
     const value = integerOf(field)
     if (value === null) return noInteger(field)
     if (value < smallest) return value === 0 ? '{value_zero,0}' : `{value_negative,${value}}`
-    return value > largest ? `{value_too_large,${String(field.value)}}` : null
+    // As it came: a number may have lost its last digits.
+    const exact = typeof field.value === 'bigint' ? field.value : value
+    return value > largest ? `{value_too_large,${exact}}` : null
   }
 const atLeast = (smallest: number): Check => between(smallest, Number.MAX_SAFE_INTEGER)
 const words: Check = (field) => (isText(field) ? null : `{unacceptable_type,${typeName(field)}}`)

@@ -89,7 +89,9 @@ export function requireMatch(source: Exchange<Queue>, args: Table): void {
   const field = source.type === 'headers' ? args.get('x-match') : undefined
   if (field === undefined) return
   if (field.type !== 'S' || typeof field.value !== 'string') {
-    const text = `Invalid x-match field type ${typeName(field)} (value ${String(field.value)}); expected longstr`
+    const { value } = field
+    const shown = typeof value === 'object' ? '...' : String(value)
+    const text = `Invalid x-match field type ${typeName(field)} (value ${shown}); expected longstr`
     throw new Refusal(REPLY.preconditionFailed, text)
   }
   if (MATCHES.has(field.value)) return
