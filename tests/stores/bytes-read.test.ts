@@ -39,10 +39,16 @@ interface Read {
 /** The same driver, and what comes out of it. */
 function counted<Tx>(driver: SqlDriver<Tx>) {
   let results: number[] = []
+  let afterMeasuring: (() => Promise<unknown>) | null = null
   const counting = (session: SqlSession): SqlSession => ({
     async query(text, values) {
       const rows = await session.query(text, values)
       results.push(rows.reduce((sum, row) => sum + bytesOf(row), 0))
+      const work = rows.length > 0 && text.includes('order by created_at') ? afterMeasuring : null
+      if (work !== null) {
+        afterMeasuring = null
+        await work()
+      }
       return rows
     },
   })
@@ -52,7 +58,9 @@ function counted<Tx>(driver: SqlDriver<Tx>) {
     return { largest: Math.max(0, ...results), total: results.reduce((sum, bytes) => sum + bytes, 0) }
   }
   const watched: SqlDriver<Tx> = { ...driver, ...counting(driver), bind: (tx) => counting(driver.bind(tx)) }
-  return { driver: watched, readBy }
+  /** Does something between the next measuring of a page and its reading. */
+  const meanwhile = (work: () => Promise<unknown>): void => void (afterMeasuring = work)
+  return { driver: watched, readBy, meanwhile }
 }
 
 function bytesOf(row: SqlRow): number {
@@ -94,7 +102,7 @@ function boundsOn<Tx>(open: () => Promise<{ driver: SqlDriver<Tx>; prefix: strin
     await store.migrate()
     const app = service('desk', { store, transport: memoryEngine().transport(), log: silentLog })
     app.on(Close, { name: 'close' }, () => {})
-    return { store, app, readBy: counter.readBy }
+    return { store, app, ...counter }
   }
 
   test('a list of the register is read page by page', async () => {
@@ -115,6 +123,21 @@ function boundsOn<Tx>(open: () => Promise<{ driver: SqlDriver<Tx>; prefix: strin
       expect(entries).toHaveLength(MESSAGES)
     })
     expect(heads.total).toBeLessThan(HEADS)
+  })
+
+  test('what changes while a page is read is left out of it, and the page goes on behind it', async () => {
+    const { store, meanwhile } = await world()
+    for (const id of ['a', 'b', 'c', 'd']) await keep(store, [messageOf({ id })], { consumer: 'c', state: 'parked' })
+    const list = (after: string | null) => store.register.list({ state: 'parked' }, 2, after, { bytesMax: MIB })
+    const key = (id: string) => ({ direction: 'in', consumer: 'c', id }) as const
+    meanwhile(async () => {
+      await store.register.cancel([key('a')])
+      await store.register.replace(key('b'), messageOf({ id: 'better' }))
+    })
+    const first = await list(null)
+    expect([first.entries, first.next]).toEqual([[], expect.any(String)])
+    const second = await list(first.next)
+    expect([second.entries.map(({ id }) => id), second.next]).toEqual([['c', 'd'], null])
   })
 
   test('messages are grouped, retried, cancelled and purged without being read', async () => {
