@@ -30,8 +30,8 @@ export interface ExploreOptions<Tx, State> {
   readonly seed?: number
   /** Processes of each service. Default: 1. */
   readonly processes?: number
-  /** Where all services keep their messages. Default: as for a testbed. */
-  readonly store?: (clock: Clock) => Store<Tx>
+  /** Where all services keep their messages in one run, made of its clock and of what `app` gave. Default: as for a testbed. */
+  readonly store?: (clock: Clock, state: NoInfer<State>) => Store<Tx>
   /** For how long time goes on, at most, after the scenario and where it waits. Default: 1h. */
   readonly patience?: Duration
 }
@@ -105,7 +105,8 @@ export async function explore<Tx, State>(
     const { chaos, pause } = interleaving
     const state = app()
     const { store } = options
-    const surroundings = { seed: 1, processes, ...(store === undefined ? {} : { store }) }
+    const given = store === undefined ? {} : { store: (clock: Clock) => store(clock, state) }
+    const surroundings = { seed: 1, processes, ...given }
     const bed = new Testbed<Tx>(servicesOf(state.app), surroundings, {
       decide: (process) => (step) => interleaving.decide(process, step),
       chaos,
