@@ -50,6 +50,13 @@ test('of a batch, only the message that the broker itself finds too large is ref
   await transport.close()
 })
 
+test('the broker is known by its name and the virtual host, also when it is away', async () => {
+  const transport = await opened()
+  expect(transport.engine).toBe('amqp stathmos /')
+  await transport.close()
+  expect(transport.engine).toBe('amqp stathmos /')
+})
+
 test('a property that does not fit its field refuses its message and no other', async () => {
   const transport = await opened()
   const contract = contractOf('event')

@@ -338,7 +338,8 @@ export class Service<Tx> {
    * Begins to send and to handle. From now on nothing more can be declared, and the process stays alive until {@link stop}.
    *
    * @throws {SdkError} `not_migrated`, `store_down`, `transport_down`, `directory_unreadable`, `capability_missing`,
-   *   `peer_missing`, `peer_unusable`, and `invalid_declaration` for a schedule or an address that cannot be read
+   *   `peer_missing`, `peer_unusable`, and `invalid_declaration` for a schedule or an address that cannot be read,
+   *   and while another service sends from the same tables over another engine
    */
   async start(): Promise<void> {
     if (this.#state === 'started') return

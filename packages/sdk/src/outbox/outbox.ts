@@ -73,8 +73,13 @@ export class Outbox<Tx> {
     return new OutgoingBuffer(this.#surroundings.store, tx, this.#factory, (added) => this.committed(added))
   }
 
-  /** Asks the store for its time and begins to send. */
+  /**
+   * Asks the store for its time and begins to send.
+   *
+   * @throws {SdkError} `invalid_declaration` when another service sends what is in the same outbox over another engine
+   */
   async start(): Promise<void> {
+    await this.#relay?.checkCompany()
     await this.time.refresh()
     this.#endGauges()
     this.#endGauges = depthGauges(this.#surroundings as Surroundings<never>, this.time)
@@ -93,8 +98,13 @@ export class Outbox<Tx> {
     await this.#relay?.stop()
   }
 
-  /** Sends all that is due now, without having been started: for programs that end after each piece of work. */
+  /**
+   * Sends all that is due now, without having been started: for programs that end after each piece of work.
+   *
+   * @throws {SdkError} as {@link start}
+   */
   async drain(): Promise<void> {
+    await this.#relay?.checkCompany()
     await this.time.refresh()
     await this.#timers.drain()
     await this.#relay?.drain()

@@ -139,6 +139,7 @@ describe('noticing', () => {
           return world.store.outbox.due(...args)
         },
         lease: (owner: string, ms: number) => world.store.outbox.lease(owner, ms),
+        owners: () => world.store.outbox.owners(),
         nextDue: (buckets: readonly number[]) => world.store.outbox.nextDue(buckets),
       }),
     })
@@ -374,6 +375,7 @@ describe('a store that fails', () => {
       outbox: Object.assign(Object.create(world.store.outbox) as typeof world.store.outbox, {
         due: world.store.outbox.due.bind(world.store.outbox),
         lease: world.store.outbox.lease.bind(world.store.outbox),
+        owners: world.store.outbox.owners.bind(world.store.outbox),
         unlease: world.store.outbox.unlease.bind(world.store.outbox),
         nextDue: world.store.outbox.nextDue.bind(world.store.outbox),
         sent: (...args: Parameters<typeof world.store.outbox.sent>) =>
@@ -412,7 +414,7 @@ describe('leases', () => {
     await world.commit({ id: 'm1' })
     await running()
     // The clock of the store is ahead, or the process slept: another one has the buckets by now.
-    await world.store.outbox.unlease('host:1:aaaa')
+    for (const owner of await world.store.outbox.owners()) await world.store.outbox.unlease(owner)
     await world.store.outbox.lease('other', 60_000)
     open()
     await world.clock.settle()

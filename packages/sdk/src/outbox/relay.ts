@@ -6,6 +6,7 @@ import type { StoreTime } from './store-time.ts'
 import { ATTRIBUTE, METRIC, systemOf } from '../telemetry/conventions.ts'
 import { Pump } from '../work/pump.ts'
 import { Dispatch, isUnheard, type Dispatched } from './dispatch.ts'
+import { ownerOf, refuseOtherEngine } from './owner.ts'
 import { Polling } from './polling.ts'
 import { Tenure } from './tenure.ts'
 
@@ -54,11 +55,12 @@ export class Relay<Tx> {
   #unwatch: readonly (() => void)[] = []
 
   constructor(surroundings: Surroundings<Tx>, settings: RelaySettings, time: StoreTime) {
-    const { store, process, clock, activity, log, transport } = surroundings
+    const { store, clock, activity, log, transport } = surroundings
     this.#surroundings = surroundings
     this.#settings = settings
     this.#time = time
-    this.#tenure = new Tenure(store.outbox, process, settings.leaseMs, clock)
+    const owner = (): string => ownerOf(surroundings as Surroundings<never>)
+    this.#tenure = new Tenure(store.outbox, owner, settings.leaseMs, clock)
     this.#dispatch = new Dispatch(surroundings as Surroundings<never>, settings, time)
     this.#polling = new Polling(settings.pollMs)
     this.#pump = new Pump({ name: 'relay', clock, activity, log, turn: () => this.#turn() })
@@ -68,6 +70,16 @@ export class Relay<Tx> {
   /** Whether every bucket is ours, so that nobody else has to be told of new messages. */
   get alone(): boolean {
     return this.#tenure.complete
+  }
+
+  /**
+   * To be asked before anything is sent, with the transport open.
+   *
+   * @throws {SdkError} `invalid_declaration` when another service sends what is in the same outbox over another engine
+   */
+  async checkCompany(): Promise<void> {
+    const { store } = this.#surroundings
+    refuseOtherEngine(ownerOf(this.#surroundings as Surroundings<never>), await store.outbox.owners())
   }
 
   start(): void {

@@ -11,7 +11,9 @@ const NOTHING_MS = 1_000
  */
 export class Tenure {
   readonly #outbox: Pick<OutboxStore<never>, 'lease' | 'unlease'>
-  readonly #owner: string
+  readonly #ownerNow: () => string
+  /** Under which name the buckets are leased. */
+  #owner: string | null = null
   readonly #leaseMs: number
   readonly #clock: Clock
   #leases: readonly BucketLease[] = []
@@ -19,9 +21,15 @@ export class Tenure {
   #until = Number.NEGATIVE_INFINITY
   #renewAt = Number.NEGATIVE_INFINITY
 
-  constructor(outbox: Pick<OutboxStore<never>, 'lease' | 'unlease'>, owner: string, leaseMs: number, clock: Clock) {
+  /** @param ownerNow what the owner is called, which may change */
+  constructor(
+    outbox: Pick<OutboxStore<never>, 'lease' | 'unlease'>,
+    ownerNow: () => string,
+    leaseMs: number,
+    clock: Clock,
+  ) {
     this.#outbox = outbox
-    this.#owner = owner
+    this.#ownerNow = ownerNow
     this.#leaseMs = leaseMs
     this.#clock = clock
   }
@@ -57,9 +65,12 @@ export class Tenure {
 
   /** @returns whether the buckets are others than before */
   async renew(): Promise<boolean> {
-    const askedAt = this.#clock.monotonic()
+    const owner = this.#ownerNow()
     const before = this.#buckets
-    this.#leases = await this.#outbox.lease(this.#owner, this.#leaseMs)
+    if (owner !== this.#owner) await this.end()
+    const askedAt = this.#clock.monotonic()
+    this.#owner = owner
+    this.#leases = await this.#outbox.lease(owner, this.#leaseMs)
     this.#buckets = this.#leases.map(({ bucket }) => bucket)
     this.#until = askedAt + this.#leaseMs
     this.#renewAt = askedAt + (this.#leases.length === 0 ? Math.min(NOTHING_MS, this.#leaseMs / 3) : this.#leaseMs / 3)
@@ -68,10 +79,10 @@ export class Tenure {
 
   /** Gives everything back, so that others need not wait for the end of the leases. */
   async end(): Promise<void> {
-    const held = this.#leases.length > 0
+    const owner = this.#leases.length > 0 ? this.#owner : null
     this.#leases = []
     this.#buckets = []
     this.doubt()
-    if (held) await this.#outbox.unlease(this.#owner)
+    if (owner !== null) await this.#outbox.unlease(owner)
   }
 }

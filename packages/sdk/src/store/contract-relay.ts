@@ -72,6 +72,19 @@ export const relayPromises: readonly StorePromise[] = [
     },
   },
   {
+    name: 'who leases buckets, or waits for some, is known as long as the lease lasts',
+    async run({ store, pass }) {
+      assert.deepEqual(await store.outbox.owners(), [])
+      await leaseAll(store, 'a')
+      await store.outbox.lease('b', SHORT_MS)
+      assert.deepEqual((await store.outbox.owners()).toSorted(), ['a', 'b'])
+      await pass(PAST_MS)
+      assert.deepEqual(await store.outbox.owners(), ['a'])
+      await store.outbox.unlease('a')
+      assert.deepEqual(await store.outbox.owners(), [])
+    },
+  },
+  {
     name: 'a relay that died is succeeded when its lease is over',
     async run({ store, pass }) {
       const before = new Map((await store.outbox.lease('a', SHORT_MS)).map(({ bucket, epoch }) => [bucket, epoch]))

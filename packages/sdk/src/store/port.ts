@@ -127,6 +127,8 @@ export interface OutboxStore<Tx> {
    * within their leases; gives up what is beyond the share. Proves by writing that the database is not a read-only copy.
    */
   lease(owner: string, leaseMs: number): Promise<readonly BucketLease[]>
+  /** Who leases buckets now, or waits for some. */
+  owners(): Promise<readonly string[]>
   /** Gives all buckets of the owner back at once. */
   unlease(owner: string): Promise<void>
   /**

@@ -16,6 +16,9 @@ export function injectTransport(transport: Transport, faults: Faults): Transport
   return {
     name: transport.name,
     capabilities: transport.capabilities,
+    get engine() {
+      return transport.engine ?? null
+    },
     open: (surroundings) => simple('open', () => transport.open(surroundings)),
     declare: (topology) => simple('declare', () => transport.declare(topology)),
     send: (messages) => simple('send', () => transport.send(messages)),

@@ -14,6 +14,11 @@ export interface Transport {
   readonly name: string
   readonly capabilities: Capabilities
   /**
+   * Names the engine, the same to everybody who is connected to it, by whatever address; once it is open. Null or absent
+   * where that is not known.
+   */
+  readonly engine?: string | null
+  /**
    * Connects, and from then on reconnects by itself.
    *
    * @throws {SdkError} `transport_down` when the first connection fails

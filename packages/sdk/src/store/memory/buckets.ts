@@ -30,6 +30,10 @@ export class Buckets {
     return own.map((bucket) => ({ bucket: this.#buckets.indexOf(bucket), epoch: bucket.epoch }))
   }
 
+  owners(now: number): readonly string[] {
+    return [...this.#seenUntil].filter(([, until]) => until > now).map(([owner]) => owner)
+  }
+
   unlease(owner: string): void {
     this.#seenUntil.delete(owner)
     for (const bucket of this.#buckets) if (bucket.owner === owner) bucket.owner = null

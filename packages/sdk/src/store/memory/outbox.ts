@@ -47,6 +47,10 @@ export class MemoryOutbox implements OutboxStore<MemoryTransaction> {
     return this.#buckets.lease(owner, leaseMs, this.#database.now())
   }
 
+  async owners(): Promise<readonly string[]> {
+    return this.#buckets.owners(this.#database.now())
+  }
+
   async unlease(owner: string): Promise<void> {
     this.#buckets.unlease(owner)
   }

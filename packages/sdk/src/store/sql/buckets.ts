@@ -1,6 +1,6 @@
 import { BUCKETS } from '../../message/bucket.ts'
 import { raw, sql } from './fragment.ts'
-import { numberIn, textOrNullIn } from './row.ts'
+import { numberIn, textIn, textOrNullIn } from './row.ts'
 import type { BucketLease } from '../port.ts'
 import type { Database } from './database.ts'
 import type { SqlRow, SqlSession } from './driver.ts'
@@ -32,6 +32,12 @@ export class Buckets<Tx> {
         ...taken.map((row) => ({ bucket: numberIn(row, 'bucket'), epoch: numberIn(row, 'epoch') + 1 })),
       ]
     })
+  }
+
+  async owners(): Promise<readonly string[]> {
+    const { names, now } = this.#db
+    const rows = await this.#db.run(null, sql`select owner from ${raw(names.owner)} where seen_until > ${now}`)
+    return rows.map((row) => textIn(row, 'owner'))
   }
 
   unlease(owner: string): Promise<void> {

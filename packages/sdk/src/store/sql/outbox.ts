@@ -41,6 +41,10 @@ export class SqlOutbox<Tx> implements OutboxStore<Tx> {
     return this.#buckets.lease(owner, leaseMs)
   }
 
+  owners(): Promise<readonly string[]> {
+    return this.#buckets.owners()
+  }
+
   unlease(owner: string): Promise<void> {
     return this.#buckets.unlease(owner)
   }

@@ -69,6 +69,8 @@ export class AmqpTransport implements Transport {
   readonly #declared = new Set<string>()
   #opened: Opened | null = null
   #up = false
+  /** What the broker said of itself when it was connected last. */
+  #cluster: string | null = null
 
   constructor(options: AmqpOptions) {
     this.#options = options
@@ -88,6 +90,7 @@ export class AmqpTransport implements Transport {
       name: 'sending',
       connect: () => this.#connect(client, `${surroundings.service} sends`),
       up: async (connection) => {
+        this.#cluster = clusterOf(connection)
         await this.#redeclare(connection)
         await publisher.attach(connection)
       },
@@ -108,6 +111,11 @@ export class AmqpTransport implements Transport {
     })
     this.#opened = { surroundings, sending, receiving, publisher }
     await sending.open()
+  }
+
+  /** By the name that the broker gives its cluster: addresses of one broker may differ. */
+  get engine(): string | null {
+    return this.#cluster === null ? null : `amqp ${this.#cluster} ${vhostOf(this.#options.url)}`
   }
 
   async declare({ sends, consumers }: Topology): Promise<void> {
@@ -270,6 +278,17 @@ export class AmqpTransport implements Transport {
     if (opened.sending.connection === null) throw transportDown('the connection to the broker is down')
     return opened
   }
+}
+
+function clusterOf({ connection }: AmqpConnection): string | null {
+  const name = connection?.serverProperties?.['cluster_name']
+  return typeof name === 'string' ? name : null
+}
+
+/** As clients read it: without one it is `/`. */
+function vhostOf(url: string): string {
+  const path = new URL(url).pathname.slice(1)
+  return path === '' ? '/' : decodeURIComponent(path)
 }
 
 /** The address is not told: there may be a password in it. */

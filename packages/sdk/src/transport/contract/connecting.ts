@@ -43,6 +43,15 @@ export const connectingPromises: readonly TransportPromise[] = [
     },
   },
   {
+    name: 'the engine has one name for all services, if it has any',
+    async run(subject) {
+      const transports = [await subject.open('shop', plainForm), await subject.open('crm', plainForm)]
+      const [shop, crm] = transports.map(({ engine }) => engine ?? null)
+      assertEqual(shop, crm, 'what they call it')
+      for (const transport of transports) await transport.close()
+    },
+  },
+  {
     name: 'a closed transport sends nothing: transport_down',
     async run(subject) {
       const contract = contractOf('event')

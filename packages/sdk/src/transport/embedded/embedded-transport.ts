@@ -1,3 +1,5 @@
+import { hostname } from 'node:os'
+import { resolve as absolute } from 'node:path'
 import type { Draft, Engine, Queue, VHost } from '@stathmos/engine'
 import { SdkError } from '../../errors.ts'
 import type { Message } from '../../message/message.ts'
@@ -59,6 +61,13 @@ export class EmbeddedTransport implements Transport {
     this.#options = options
     const bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_MAX
     this.capabilities = { ordering: true, confirm: true, returns: true, replies: true, bodyBytesMax }
+  }
+
+  /** An engine of the application's may have other ways in, where it is known by other names. */
+  get engine(): string | null {
+    const options = this.#options
+    if ('engine' in options) return null
+    return `embedded ${hostname()} ${absolute(options.dataDir)} ${options.vhost ?? '/'}`
   }
 
   async open(surroundings: TransportSurroundings): Promise<void> {

@@ -36,11 +36,15 @@ export interface MemoryEngineOptions {
 
 const BODY_BYTES_MAX = 16 * 1024 * 1024
 
+let engines = 0
+
 /**
  * An engine in memory, for tests: any number of services and processes share it, each through a transport of its own.
  * It has no clock: what happens next depends on nothing but what was done before, and on {@link Chaos}.
  */
 export class MemoryEngine implements QueueHost, SharedEngine {
+  /** Another one for each engine of this process. */
+  readonly name = `memory ${++engines}`
   readonly bodyBytesMax: number
   readonly chaos: Chaos
   readonly #options: MemoryEngineOptions

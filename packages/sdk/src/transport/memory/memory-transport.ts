@@ -18,6 +18,7 @@ import type { MemoryQueue, Reader } from './memory-queue.ts'
 
 /** The engine, as the processes see it that share it. */
 export interface SharedEngine {
+  readonly name: string
   readonly bodyBytesMax: number
   readonly chaos: { send?(messages: readonly Message[]): 'done' | 'lost' | 'unanswered' }
   declare(topology: ConsumerTopology): MemoryQueue
@@ -30,6 +31,7 @@ export interface SharedEngine {
 export class MemoryTransport implements Transport {
   readonly name = 'memory'
   readonly capabilities: Capabilities
+  readonly engine: string
   readonly #engine: SharedEngine
   readonly #watchers = new Set<(up: boolean) => void>()
   readonly #readers: Reader[] = []
@@ -39,6 +41,7 @@ export class MemoryTransport implements Transport {
 
   constructor(engine: SharedEngine) {
     this.#engine = engine
+    this.engine = engine.name
     this.capabilities = {
       ordering: true,
       confirm: true,
