@@ -132,9 +132,16 @@ export class Asker {
     const time = clock.now()
     const deadline = Math.min(time + timeoutMs, because?.metadata.deadline ?? Number.POSITIVE_INFINITY)
     // Nobody has it, but there is no time for asking again either: what inherits a deadline times out with it.
-    if (deadline <= time) return undeclared('timeout', `${contract.name} was not sent: no time was left for it`)
+    if (deadline <= time)
+      return this.#declined(
+        contract.name,
+        undeclared('timeout', `${contract.name} was not sent: no time was left for it`),
+      )
     if (this.#outstanding.full)
-      return undeclared('overloaded', `${this.#outstanding.size} requests are out, and outstandingMax allows no more`)
+      return this.#declined(
+        contract.name,
+        undeclared('overloaded', `${this.#outstanding.size} requests are out, and outstandingMax allows no more`),
+      )
 
     const id = newId()
     const span = this.#span(contract.name, id)
@@ -241,15 +248,25 @@ export class Asker {
     return telemetry.span(spanName(OPERATION.ask, contract), 'client', attributes, [])
   }
 
-  #record(contract: string, span: Span, outcome: Outcome, elapsedMs: number): void {
+  /** What was not even tried is measured as well: it is what an operator has to hear of first. */
+  #declined(contract: string, answer: UndeclaredAnswer): UndeclaredAnswer {
+    this.#measure(contract, 0, answer.error)
+    return answer
+  }
+
+  #measure(contract: string, elapsedMs: number, errorType: string | null): void {
     const { telemetry, transport } = this.#surroundings
-    const failure = failureOf(outcome)
     telemetry.record(METRIC.operationDuration, elapsedMs / 1000, {
       [ATTRIBUTE.system]: systemOf(transport.name),
       [ATTRIBUTE.operationName]: OPERATION.ask,
       [ATTRIBUTE.destination]: contract,
-      ...(failure === null ? {} : { [ATTRIBUTE.errorType]: failure.type }),
+      ...(errorType === null ? {} : { [ATTRIBUTE.errorType]: errorType }),
     })
+  }
+
+  #record(contract: string, span: Span, outcome: Outcome, elapsedMs: number): void {
+    const failure = failureOf(outcome)
+    this.#measure(contract, elapsedMs, failure?.type ?? null)
     if (failure === null) span.end()
     else span.end(failure.error)
   }

@@ -4,7 +4,7 @@ import type { Payload, RequestContract } from '../contract/request-contract.ts'
 import { SdkError } from '../errors.ts'
 import { silentLog } from '../log.ts'
 import type { Message } from '../message/message.ts'
-import { METRIC } from '../telemetry/conventions.ts'
+import { ATTRIBUTE, METRIC } from '../telemetry/conventions.ts'
 import { silentTelemetry } from '../telemetry/telemetry.ts'
 import type { Clock } from '../time/clock.ts'
 import type { Delivery, SendResult, Transport } from '../transport/port.ts'
@@ -157,6 +157,8 @@ function world(options: { asker?: AskerOptions; replies?: boolean } = {}) {
   const clock = new Time()
   const wire = new Wire()
   const counts: Record<string, number> = {}
+  /** `error.type` of each request that was measured; null of those that were answered. */
+  const measured: unknown[] = []
   let ids = 0
   const surroundings: RequestSurroundings = {
     service: 'desk',
@@ -166,7 +168,13 @@ function world(options: { asker?: AskerOptions; replies?: boolean } = {}) {
     random: { uint32: () => 0 },
     newId: () => `id-${++ids}`,
     log: silentLog,
-    telemetry: { ...silentTelemetry, count: (name, value) => void (counts[name] = (counts[name] ?? 0) + value) },
+    telemetry: {
+      ...silentTelemetry,
+      count: (name, value) => void (counts[name] = (counts[name] ?? 0) + value),
+      record: (name, _, attributes) => {
+        if (name === METRIC.operationDuration) measured.push(attributes[ATTRIBUTE.errorType] ?? null)
+      },
+    },
     activity: new Activity(),
   }
   const asker = new Asker(surroundings, options.asker)
@@ -178,7 +186,7 @@ function world(options: { asker?: AskerOptions; replies?: boolean } = {}) {
     await answerer.start()
     return answerer
   }
-  return { clock, wire, counts, asker, ask: asker.ask, answering, surroundings }
+  return { clock, wire, counts, measured, asker, ask: asker.ask, answering, surroundings }
 }
 
 const TV = { skill: 'tv' }
@@ -406,7 +414,7 @@ describe('time', () => {
 
 describe('limits', () => {
   test('more than outstandingMax at once are overloaded, also when they are asked in one turn', async () => {
-    const { ask, clock, wire } = world({ asker: { outstandingMax: 2, timeout: '1s' } })
+    const { ask, clock, wire, measured } = world({ asker: { outstandingMax: 2, timeout: '1s' } })
     const answers = [ask(FindExpert, TV), ask(FindExpert, TV), ask(FindExpert, TV)]
     await clock.advance(1000)
     expect((await Promise.all(answers)).map((answer) => !answer.ok && answer.error)).toEqual([
@@ -415,6 +423,8 @@ describe('limits', () => {
       'overloaded',
     ])
     expect(wire.sent).toHaveLength(2)
+    // The alert on requests that are refused looks at it.
+    expect(measured).toEqual(['overloaded', 'timeout', 'timeout'])
     expect(await Promise.race([ask(FindExpert, TV), settled()])).toBeUndefined()
   })
 
