@@ -356,6 +356,28 @@ test('a quorum queue counts redeliveries in x-delivery-count [RabbitMQ quorum qu
   expect(['none', 0]).toContain(seen[0])
 })
 
+test.each([
+  ['the channel that held it is closed', 'channel.close'],
+  ['the connection that held it is closed', 'connection.close'],
+  ['the channel that held it fails', 'basic.ack'],
+  ['the connection that held it is lost', 'nothing'],
+])('an attempt at a message of a quorum queue has failed when %s [RabbitMQ quorum queues]', async (_, method) => {
+  const channel = await world.channel()
+  const queue = world.name('held')
+  await channel.assertQueue(queue, { arguments: { 'x-queue-type': 'quorum' } })
+  channel.sendToQueue(queue, Buffer.from('x'))
+  const client = await world.raw()
+  await client.call(1, 'basic.consume', { queue })
+  await client.content('basic.deliver')
+  if (method === 'channel.close') await client.call(1, method, { replyCode: 200, replyText: 'bye' })
+  else if (method === 'connection.close') await client.close()
+  else if (method === 'nothing') client.destroy()
+  else await client.refused('basic.ack', { deliveryTag: 99n })
+  const message = await eventually(() => channel.get(queue, { noAck: true }))
+  expect(message.properties.headers?.['x-delivery-count']).toBe(1)
+  await channel.deleteQueue(queue)
+})
+
 test('a message that reaches x-delivery-limit is dead-lettered with the reason delivery_limit [RabbitMQ quorum queues]', async () => {
   const dead = await world.channel()
   const { queue: deadQueue } = await dead.assertQueue('', { exclusive: true })

@@ -136,16 +136,16 @@ export class AmqpChannel implements ChannelScope {
       classId: this.methodId >>> 16,
       methodId: this.methodId & 0xffff,
     })
-    this.dispose(false)
+    this.dispose()
     this.#phase = 'closing'
   }
 
-  /** Gives back what the channel holds. Nothing is sent any more. */
-  dispose(abrupt: boolean): void {
+  /** Gives back what the channel holds, as {@link Deliveries.dispose} does. Nothing is sent any more. */
+  dispose(outcome: 'fail' | 'return' = 'fail'): void {
     if (this.#phase !== 'open') return
     this.#phase = 'gone'
     this.transaction?.rollback()
-    this.deliveries.dispose(abrupt)
+    this.deliveries.dispose(outcome)
   }
 
   /**
@@ -188,7 +188,7 @@ export class AmqpChannel implements ChannelScope {
 
   #method(method: Method): void {
     if (method.name === 'channel.close') {
-      this.dispose(false)
+      this.dispose()
       this.connection.beforeGoodbye(() => {
         this.connection.send(this.number, { name: 'channel.close-ok' })
         this.connection.channelGone(this.number)

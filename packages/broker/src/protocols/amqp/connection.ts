@@ -139,7 +139,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
   }
 
   disconnected(): void {
-    this.#end(true)
+    this.#end()
   }
 
   drain(reason: string): void {
@@ -331,7 +331,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     if (this.#phase === 'closing' || this.#phase === 'over') return
     this.#phase = 'closing'
     this.#negotiation.stop()
-    this.#release(false)
+    this.#release(code === REPLY.connectionForced ? 'return' : 'fail')
     this.send(0, {
       name: 'connection.close',
       replyCode: code,
@@ -346,12 +346,12 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     if (this.#phase === 'over') return
     this.output.flush()
     this.transport.end()
-    this.#end(false)
+    this.#end()
   }
 
   abandon(): void {
     this.transport.destroy()
-    this.#end(true)
+    this.#end()
   }
 
   beat(): void {
@@ -378,7 +378,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     const method = decodeMethod(view, bytes, scan.payloadStart, scan.payloadEnd)
     this.#methodId = METHOD_ID[method.name]
     if (method.name === 'connection.close') {
-      this.#release(false)
+      this.#release('fail')
       return this.beforeGoodbye(() => {
         this.send(0, { name: 'connection.close-ok' })
         this.finish()
@@ -416,16 +416,16 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
   }
 
   /** Gives back what the channels hold and deletes what was exclusive to the connection. */
-  #release(abrupt: boolean): void {
+  #release(outcome: 'fail' | 'return'): void {
     if (!this.#ownsResources) return
     this.#ownsResources = false
-    for (const channel of this.#channels) channel?.dispose(abrupt)
+    for (const channel of this.#channels) channel?.dispose(outcome)
     this.#channels.length = 0
     this.#toTell.length = 0
     this.broker?.closeOwner(this)
   }
 
-  #end(abrupt: boolean): void {
+  #end(): void {
     if (this.#phase === 'over') return
     this.#phase = 'over'
     this.#negotiation.stop()
@@ -434,7 +434,7 @@ export class AmqpConnection implements Session, SessionInfo, FrameSink, Heartbea
     this.#intake.stop()
     this.output.close()
     this.#gate.forget()
-    this.#release(abrupt)
+    this.#release('fail')
     this.context.world.registry.remove(this.id)
   }
 }

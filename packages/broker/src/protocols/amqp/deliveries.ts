@@ -277,15 +277,16 @@ export class Deliveries implements ConsumerHost, ReplyConsumer {
   /**
    * Ends the consumers and gives back what they hold.
    *
-   * @param abrupt the client is gone without a word, which counts as a failed attempt: it may be the message that kills it
+   * @param outcome `fail` where the client ends them, in whatever way: it may be a message that brings it down, again and
+   *   again; `return` where it is the broker's doing
    */
-  dispose(abrupt: boolean): void {
+  dispose(outcome: 'fail' | 'return'): void {
     this.#timer?.cancel()
     this.#timer = null
     this.#closeReplies()
     for (const consumer of this.consumers.values()) consumer.engine?.cancel()
     this.consumers.clear()
-    this.unacked.drain(this.#settleAs[abrupt ? 'fail' : 'return'])
+    this.unacked.drain(this.#settleAs[outcome])
     this.#runSource = null
   }
 
