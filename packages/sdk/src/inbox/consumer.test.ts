@@ -357,6 +357,11 @@ test('gaps and reorderings are counted by the numbers that senders give', async 
     await world.settle()
   }
   expect([world.counted(METRIC.inboxGaps), world.counted(METRIC.inboxLate)]).toEqual([1, 1])
+  // The alert on gaps sends the operator to the log.
+  expect(world.logged).toMatchObject([
+    { text: 'the message before this one of its key was never seen', fields: { key: 'a', keySeq: 5 } },
+    { text: 'the message came after a later one of its key', fields: { key: 'a', keySeq: 3 } },
+  ])
 })
 
 describe('a process that dies', () => {

@@ -76,9 +76,16 @@ export class Meter {
     this.#count(METRIC.inboxDuplicates, 1)
   }
 
-  order(order: Verdict['order']): void {
-    if (order === 'gap') this.#count(METRIC.inboxGaps, 1)
-    if (order === 'late') this.#count(METRIC.inboxLate, 1)
+  /** What the number of a message says; with a working engine it is always the next one. */
+  order(order: Verdict['order'], { id, type, source, key, keySeq }: Message): void {
+    if (order !== 'gap' && order !== 'late') return
+    this.#count(order === 'gap' ? METRIC.inboxGaps : METRIC.inboxLate, 1)
+    this.#surroundings.log.warn(
+      { consumer: this.#attributes[ATTRIBUTE.consumerGroup], message: id, type, source, key, keySeq },
+      order === 'gap'
+        ? 'the message before this one of its key was never seen'
+        : 'the message came after a later one of its key',
+    )
   }
 
   expired(): void {

@@ -297,7 +297,7 @@ export class TransactionRun<Tx> {
       settled.push(work)
       if (verdict?.kind === 'duplicate') meter.duplicate()
       else done.push(work)
-      if (verdict?.kind === 'new') meter.order(verdict.order)
+      if (verdict?.kind === 'new') meter.order(verdict.order, work.message)
     })
     outcomes.accept(settled)
     meter.done(done.map(({ message }) => message))
