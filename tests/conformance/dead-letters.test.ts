@@ -206,6 +206,29 @@ test('without a dead-letter key the message keeps its own, and its CC keys [Rabb
   expect(deaths(await letter(channel, copy.queue))[0]?.['routing-keys']).toEqual(['own-key', 'copy-key'])
 })
 
+test('once a dead-letter key has replaced them, the CC keys count no more [RabbitMQ x-dead-letter-routing-key]', async () => {
+  const channel = await world.confirmChannel()
+  const dead = world.name('dead')
+  await channel.assertExchange(dead, 'direct', { autoDelete: true })
+  const second = await channel.assertQueue('', { exclusive: true, deadLetterExchange: dead })
+  const first = await channel.assertQueue('', {
+    exclusive: true,
+    deadLetterExchange: '',
+    deadLetterRoutingKey: second.queue,
+  })
+  const [own, copy] = [
+    await channel.assertQueue('', { exclusive: true }),
+    await channel.assertQueue('', { exclusive: true }),
+  ]
+  await channel.bindQueue(own.queue, dead, second.queue)
+  await channel.bindQueue(copy.queue, dead, 'copy-key')
+  channel.sendToQueue(first.queue, Buffer.from('x'), { CC: ['copy-key'] })
+  for (const { queue } of [first, second]) channel.reject(await eventually(() => channel.get(queue)), false)
+  const found = await letter(channel, own.queue)
+  expect(deaths(found).map((death) => death['routing-keys'])).toEqual([[second.queue], [first.queue, 'copy-key']])
+  expect(await channel.checkQueue(copy.queue)).toMatchObject({ messageCount: 0 })
+})
+
 test('a dead-letter exchange that does not exist drops in silence [RabbitMQ dead-letter exchanges]', async () => {
   const channel = await world.channel()
   const { queue } = await channel.assertQueue('', { exclusive: true, deadLetterExchange: world.name('missing') })

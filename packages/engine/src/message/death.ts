@@ -20,12 +20,17 @@ export interface History {
   readonly deaths: readonly Death[]
   readonly first: { readonly queue: string; readonly reason: DeathReason; readonly exchange: string } | null
   readonly last: { readonly queue: string; readonly reason: DeathReason; readonly exchange: string } | null
+  /** A queue gave it another routing key: the further keys that its sender named count no more. */
+  readonly rekeyed?: true
 }
 
 export const NO_HISTORY: History = { deaths: [], first: null, last: null }
 
-/** The history after one more death; the same queue and reason are counted, not listed twice. */
-export function die(history: History, death: Omit<Death, 'count'>): History {
+/**
+ * The history after one more death; the same queue and reason are counted, not listed twice.
+ * @param rekeyed the dead letter goes out with a routing key of the queue's own
+ */
+export function die(history: History, death: Omit<Death, 'count'>, rekeyed = false): History {
   const earlier = history.deaths.find((known) => known.queue === death.queue && known.reason === death.reason)
   const counted: Death =
     earlier === undefined ? { ...death, count: 1 } : { ...earlier, count: earlier.count + 1, timeMs: death.timeMs }
@@ -34,6 +39,7 @@ export function die(history: History, death: Omit<Death, 'count'>): History {
     deaths: [counted, ...history.deaths.filter((known) => known !== earlier)],
     first: history.first ?? last,
     last,
+    ...(rekeyed || history.rekeyed === true ? { rekeyed: true } : {}),
   }
 }
 

@@ -149,16 +149,19 @@ export class Publisher implements ScheduleHost {
     const exchange = this.#exchanges.get(deadLetterExchange ?? '')
     if (exchange !== undefined) {
       const key = message.key
-      const moreKeys = this.#context.originKeys.get(message.originKind)?.(message.origin()) ?? null
+      const before = message.history
+      const named = before.rekeyed === true ? undefined : this.#context.originKeys.get(message.originKind)
+      const moreKeys = named?.(message.origin()) ?? null
       const ttl = message.expiresAtMs === 0 ? undefined : message.expiresAtMs - message.timestampMs
-      const history = die(message.history, {
+      const death = {
         queue: queue.name,
         reason,
         timeMs: this.#shard.clock.now(),
         exchange: message.exchange,
         routingKeys: moreKeys === null ? [key] : [key, ...moreKeys],
         ...(ttl !== undefined ? { originalTtlMs: ttl } : {}),
-      })
+      }
+      const history = die(before, death, deadLetterKey !== undefined)
       // A draft of its own: while this one finds its places, other messages may be dropped and become dead letters.
       const draft = this.#shard.redraft(message, new Draft(), history)
       draft.headers = this.#headersOf(draft)
@@ -224,13 +227,14 @@ export class Publisher implements ScheduleHost {
     const copy = Object.assign(new Draft(), draft)
     copy.ttlMs = -1
     if (deadLetterKey !== undefined) copy.moreKeys = null
-    copy.history = die(draft.history, {
+    const death = {
       queue: queue.name,
-      reason: 'maxlen',
+      reason: 'maxlen' as const,
       timeMs: this.#shard.clock.now(),
       exchange: UTF8.decode(address.subarray(1, exchangeEnd)),
       routingKeys: draft.moreKeys === null ? [key] : [key, ...draft.moreKeys],
-    })
+    }
+    copy.history = die(draft.history, death, deadLetterKey !== undefined)
     this.#sendDead(dead, deadLetterKey ?? key, copy)
   }
 
