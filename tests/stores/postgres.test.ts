@@ -6,7 +6,7 @@ import { event, service, type Log } from '@stathmos/sdk'
 import { postgres } from '@stathmos/sdk/stores/postgres'
 import { memoryEngine } from '@stathmos/sdk/transports/memory'
 import { storeContract, type StoreSubject } from '../../packages/sdk/src/store/contract.ts'
-import { draftOf, dueIds, messageOf } from '../../packages/sdk/src/store/contract-sample.ts'
+import { ALL, draftOf, dueIds, messageOf } from '../../packages/sdk/src/store/contract-sample.ts'
 import { lateStatements } from './late.ts'
 import { lostConnections } from './mishaps.ts'
 import { noPostgres, startPostgres, type PostgresServer } from '../peers/postgres.ts'
@@ -160,12 +160,14 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
         draftOf({ id: 'c', key: 'k' }),
       ])
       await first.query('commit')
-      expect((await waiting).map(({ id, keySeq }) => [id, keySeq])).toEqual([
-        ['b', 1],
+      await waiting
+      await second.query('commit')
+      const due = await store.outbox.due(ALL, 10)
+      expect(due.map(({ message: { id, keySeq } }) => [id, keySeq])).toEqual([
         ['same', 1],
+        ['b', 1],
         ['c', 2],
       ])
-      await second.query('commit')
       for (const client of [first, second]) client.release()
       await close()
     })

@@ -35,6 +35,8 @@ function processOf(service: string, engine: string | null | (() => string)): Out
   return new Outbox<MemoryTransaction>({ ...world.process(`host:${++processes}:aaaa`), service, transport })
 }
 
+type Running = readonly [service: string, engine: string | null]
+
 async function running(service: string, engine: string | null): Promise<Outbox<MemoryTransaction>> {
   const outbox = processOf(service, engine)
   await outbox.start()
@@ -74,12 +76,12 @@ describe('a service whose outbox another one sends over another engine', () => {
   })
 })
 
-test.each([
+test.each<[string, Running, Running]>([
   ['processes of one service, which moves to another engine', ['helpdesk', 'one'], ['helpdesk', 'two']],
   ['services that share an engine', ['helpdesk', 'one'], ['billing', 'one']],
   ['services of which one knows no name of its engine', ['helpdesk', null], ['billing', 'two']],
   ['services of which the other knows no name of its engine', ['helpdesk', 'one'], ['billing', null]],
-] as const)('%s share an outbox', async (_, first, second) => {
+])('%s share an outbox', async (_, first, second) => {
   await running(...first)
   await running(...second)
   await world.clock.advance('20s')
