@@ -16,7 +16,7 @@ beforeEach(() => {
 let processes = 0
 
 /** A process of a service that sends over an engine. */
-function processOf(service: string, engine: string | null | (() => string)): Outbox<MemoryTransaction> {
+function processOf(name: string, engine: string | null | (() => string)): Outbox<MemoryTransaction> {
   const { transport: shared } = world
   const transport: Transport = {
     name: shared.name,
@@ -32,13 +32,13 @@ function processOf(service: string, engine: string | null | (() => string)): Out
     watch: (changed) => shared.watch(changed),
     close: () => shared.close(),
   }
-  return new Outbox<MemoryTransaction>({ ...world.process(`host:${++processes}:aaaa`), service, transport })
+  return new Outbox<MemoryTransaction>({ ...world.process(`host:${++processes}:aaaa`), service: name, transport })
 }
 
 type Running = readonly [service: string, engine: string | null]
 
-async function running(service: string, engine: string | null): Promise<Outbox<MemoryTransaction>> {
-  const outbox = processOf(service, engine)
+async function running(name: string, engine: string | null): Promise<Outbox<MemoryTransaction>> {
+  const outbox = processOf(name, engine)
   await outbox.start()
   await world.clock.settle()
   return outbox
