@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib'
 import type { Definition } from '../topology/definition.ts'
 import type { FileTable } from '../storage/file-table.ts'
 import type { Files } from '../storage/files.ts'
+import { syncOr } from '../storage/journal-writer.ts'
 import { CorruptionError } from '../storage/storage-errors.ts'
 
 /** An index page in a checkpoint: everything but its columns. */
@@ -97,13 +98,17 @@ async function readFile(files: Files, directory: string, { name, magic }: FileKi
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (Buffer.from(bytes.buffer, bytes.byteOffset, 4).toString('latin1') !== magic) throw damaged(`it is no ${name}`)
   const version = view.getUint32(4, true)
+  const body = bytes.subarray(HEADER_BYTES)
+  const hasLength = view.getUint32(8, true) === body.length
+  const isWhole = hasLength && view.getUint32(12, true) === crc32(body)
+  // Only version 1 has the checksum of its body alone (FORMAT.md): rot in the number is no newer format.
+  if (version !== FORMAT_VERSION && isWhole) throw damaged('its version is wrong')
   if (version > FORMAT_VERSION) {
     throw new Error(`${path} has format ${version}, and this version of the broker knows up to ${FORMAT_VERSION}`)
   }
   if (version === 0) throw damaged('it has no version')
-  const body = bytes.subarray(HEADER_BYTES)
-  if (view.getUint32(8, true) !== body.length) throw damaged('its length is wrong')
-  if (view.getUint32(12, true) !== crc32(body)) throw damaged('its checksum is wrong')
+  if (!hasLength) throw damaged('its length is wrong')
+  if (!isWhole) throw damaged('its checksum is wrong')
   return JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'))
 }
 
@@ -126,12 +131,12 @@ async function replaceFile(files: Files, directory: string, { name, magic }: Fil
       if (written === 0) throw Object.assign(new Error(`no room for ${fresh}`), { code: 'ENOSPC' })
       at += written
     }
-    await file.sync()
+    await syncOr(() => file.sync(), fresh)
   } finally {
     await file.close()
   }
   await files.rename(fresh, `${directory}/${name}`)
-  await files.syncDirectory(directory)
+  await syncOr(() => files.syncDirectory(directory), directory)
 }
 
 /** Notes that the broker stopped with nothing left to recover; {@link takeClean} ends that. */
