@@ -224,8 +224,39 @@ test('publishers are blocked before the disk is full, however fast they are', as
 })
 
 test.each([
+  ['the journal', /\.jnl$/],
+  ['index pages', /\.idx$/],
+  ['checkpoints', /CHECKPOINT/],
+  ['anything', /./],
+])('a disk that refuses writes of %s for a while blocks publishers, and it recovers by itself', async (_, path) => {
+  const files = new MemoryFiles()
+  const faulty = new FaultyFiles(files)
+  const world = await open(faulty)
+  for (let id = 1; id < 20; id++) world.publish(id)
+  await world.simulation.finish(world.engine.durably())
+  const well = faulty.arm({ kind: 'write-error', nth: 1, times: Infinity, path })
+  for (let id = 20; id < 100; id++) {
+    world.publish(id)
+    await world.simulation.elapse(20)
+  }
+  await world.simulation.elapse(3000)
+  expect(world.engine.flow.blocked).toBe('disk')
+  const taken: number[] = []
+  world.queue.get(true, (_ticket, message) => void (message !== null && taken.push(numberOf(message.body()))))
+  await world.simulation.elapse(100)
+  expect(taken).toEqual([1])
+  well()
+  await world.simulation.elapse(5000)
+  expect(world.fatal).toEqual([])
+  expect(world.engine.flow.blocked).toBeNull()
+  expect(world.owed.size).toBe(99)
+  const after = await found(files.crash(world.simulation.random))
+  expect(after.filter((id) => id !== 1)).toEqual(Array.from({ length: 98 }, (_entry, i) => i + 2))
+})
+
+test.each([
   ['a failed sync', { kind: 'sync-error', nth: 3, path: /\.jnl$/ }],
-  ['a write that the disk refuses', { kind: 'write-error', nth: 3, path: /\.jnl$/ }],
+  ['a failed sync of a directory', { kind: 'directory-sync-error', nth: 1, path: /journal$/ }],
 ] as const)('%s stops the broker: nothing is confirmed or answered after it', async (_, fault) => {
   const files = new MemoryFiles()
   const faulty = new FaultyFiles(files)

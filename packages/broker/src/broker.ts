@@ -88,7 +88,10 @@ export async function startBroker(settings: Settings, { log, onFatal }: BrokerSu
       originHeaders: new Map([[ORIGIN_AMQP, amqpOriginHeaders]]),
       originKeys: new Map([[ORIGIN_AMQP, amqpOriginKeys]]),
       onFatal,
-      onDamage: (error) => log.error('stored messages are damaged; the broker goes on', { reason: error.message }),
+      onDiskFault: ({ message, cause }) =>
+        log.error('the disk has a fault; the broker goes on', {
+          reason: cause instanceof Error ? `${message}: ${cause.message}` : message,
+        }),
     })
     closers.push(() => engine.close())
     engine.flow.onChange((blocked) => {

@@ -131,7 +131,7 @@ test('a disk that fails while the reserve is taken again stops the broker', asyn
     onFatal: (error) => failures.push(error),
     disk: {
       beforeCall: (_, name, path) => {
-        if (name === 'open' && path.endsWith('/reserve')) throw Object.assign(new Error('EIO'), { code: 'EIO' })
+        if (name === 'open' && path.endsWith('/reserve')) throw Object.assign(new Error('EROFS'), { code: 'EROFS' })
       },
     },
   })
@@ -139,6 +139,6 @@ test('a disk that fails while the reserve is taken again stops the broker', asyn
   expect(failures).toEqual([])
   world.engine.flow.diskFull(true)
   await world.simulation.elapse(world.engine.limits.watchMs)
-  expect(failures).toMatchObject([{ code: 'EIO' }])
+  expect(failures).toMatchObject([{ code: 'EROFS' }])
   await world.close()
 })

@@ -20,7 +20,7 @@ import { type FrameStoreOptions, LocalFrameStore } from './storage/local-frame-s
 import { nodeFiles } from './storage/node-files.ts'
 import { PageStore } from './line/page-store.ts'
 import { RECORD_DEFINITION, RECORD_HEADER_BYTES, RECORD_LENGTH } from './storage/record.ts'
-import { meansFull, StorageFullError } from './storage/storage-errors.ts'
+import { mayPass, meansFault, StorageFullError } from './storage/storage-errors.ts'
 import type { Definition } from './topology/definition.ts'
 import { VHost, type VHostContext } from './topology/vhost.ts'
 
@@ -48,10 +48,10 @@ export interface EngineOptions {
    */
   readonly onFatal?: (error: Error) => void
   /**
-   * Stored messages that nobody asked for are not what was written, or cannot be read. The engine goes on; it is fatal
-   * when somebody asks for them.
+   * The disk has a fault that does not stop the engine: it refused a write, and publishers are blocked until it takes it;
+   * or stored messages that nobody asked for cannot be read any more, which is fatal when somebody does.
    */
-  readonly onDamage?: (error: Error) => void
+  readonly onDiskFault?: (error: Error) => void
 }
 
 /** What recovery found. */
@@ -91,6 +91,7 @@ export class Engine {
   readonly #checkpointer: Checkpointer
   readonly #scrubber: Scrubber
   readonly #onFatal: (error: Error) => void
+  readonly #onDiskFault: (error: Error) => void
   #accepting: (() => void)[] = []
   #advancedTo = 0
   #closed = false
@@ -157,6 +158,7 @@ export class Engine {
     this.#shard = shard
     this.#store = store
     this.#vhosts = new Map()
+    this.#onDiskFault = options.onDiskFault ?? (() => {})
     this.#onFatal =
       options.onFatal ??
       ((error) => {
@@ -200,7 +202,7 @@ export class Engine {
       store,
       everyMs: limits.scrubMs,
       bytes: limits.scrubBytes,
-      damaged: options.onDamage ?? (() => {}),
+      damaged: this.#onDiskFault,
     })
     shard.onFail = (error) => this.#fail(error)
   }
@@ -217,7 +219,10 @@ export class Engine {
       },
       takeCut: () => shard.takeLines(this.#cut),
       durable: (position, lines) => this.#advanced(position, lines as readonly Line[]),
-      full: (full) => this.flow.diskFull(full),
+      full: (full, error) => {
+        if (error !== undefined && meansFault(error.cause)) this.#onDiskFault(error)
+        this.flow.refused(full)
+      },
       fatal: (error) => this.#fail(error),
     })
     if (fresh) {
@@ -308,7 +313,7 @@ export class Engine {
         await this.#writeAll()
       } catch (error) {
         // What is confirmed is on disk; the next start reads the journal instead of a checkpoint.
-        if (!(error instanceof StorageFullError) && !meansFull(error)) throw error
+        if (!(error instanceof StorageFullError) && !mayPass(error)) throw error
       }
     }
     this.#stopped = true

@@ -14,7 +14,8 @@ export type Fault =
     }
   /** One write takes only so many bytes, without an error. */
   | { readonly kind: 'short-write'; readonly nth: number; readonly takenBytes: number; readonly path?: RegExp }
-  | { readonly kind: 'write-error'; readonly nth: number; readonly path?: RegExp }
+  /** The write takes nothing and fails with EIO; so do those after it, `times` of them in all. */
+  | { readonly kind: 'write-error'; readonly nth: number; readonly times?: number; readonly path?: RegExp }
   /** The sync fails with EIO, and what it was to store is lost although the next sync succeeds. */
   | { readonly kind: 'sync-error'; readonly nth: number; readonly path?: RegExp }
   | { readonly kind: 'directory-sync-error'; readonly nth: number; readonly path?: RegExp }
@@ -142,6 +143,7 @@ export class FaultyFiles implements Files {
 
 function timesOf(fault: Fault): number {
   if (fault.kind === 'full') return fault.times ?? Infinity
+  if (fault.kind === 'write-error') return fault.times ?? 1
   return fault.kind === 'slow' ? Infinity : 1
 }
 

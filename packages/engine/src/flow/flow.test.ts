@@ -66,6 +66,16 @@ test('after a full disk publishers wait until there is room and the reserve is b
   expect(flow.blocked).toBeNull()
 })
 
+test('while writes are refused publishers stay blocked, and the reserve is left alone', async () => {
+  const { simulation, machine, flow, changes } = world()
+  flow.refused(true)
+  await simulation.elapse(500)
+  expect([flow.blocked, machine.asked]).toEqual(['disk', 0])
+  flow.refused(false)
+  await simulation.elapse(100)
+  expect(changes).toEqual(['disk', null])
+})
+
 test('a file system that does not answer blocks nobody', async () => {
   const { simulation, machine, flow, failures } = world()
   machine.broken = true

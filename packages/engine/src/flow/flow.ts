@@ -32,6 +32,7 @@ export class Flow {
   readonly #listeners = new Set<(blocked: BlockReason | null) => void>()
   #timer: Timer | null = null
   #full = false
+  #refused = false
   #diskLow = false
   #memoryHigh = false
   #closed = false
@@ -60,6 +61,12 @@ export class Flow {
     this.#update()
   }
 
+  /** The journal's writes are refused, or go through again: until then there is no use in taking the reserve. */
+  refused(refused: boolean): void {
+    this.#refused = refused
+    this.diskFull(refused)
+  }
+
   /** So much was written since the last time: looks before its time when that could have filled the disk. */
   wrote(bytes: number): void {
     this.#written += bytes
@@ -86,7 +93,8 @@ export class Flow {
     this.#diskLow = free < this.#source.diskFreeMin
     try {
       // The reserve was given up; it must be back before anybody may fill the disk again.
-      if (this.#full && !this.#diskLow && (await this.#source.restoreReserve())) this.#full = false
+      const mayTake = this.#full && !this.#diskLow && !this.#refused
+      if (mayTake && (await this.#source.restoreReserve()) && !this.#refused) this.#full = false
       if (this.#full || this.#diskLow) this.#source.makeRoom()
     } catch (error) {
       this.#source.fail(error)

@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib'
 import type { StoredPage } from './page.ts'
 import { CorruptionError } from '../storage/frame-store.ts'
 import type { Files, OpenFile } from '../storage/files.ts'
+import { syncOr } from '../storage/journal-writer.ts'
 
 /** Before each page in an index file: length u32, crc32 u32. */
 export const PAGE_PREFIX_BYTES = 8
@@ -94,11 +95,11 @@ export class PageStore {
         if (written === 0) throw Object.assign(new Error(`no room for ${path}`), { code: 'ENOSPC' })
         at += written
       }
-      await file.sync()
+      await syncOr(() => file.sync(), path)
     } finally {
       await file.close()
     }
-    await this.#files.syncDirectory(this.#directory)
+    await syncOr(() => this.#files.syncDirectory(this.#directory), this.#directory)
   }
 
   /** Reads a page back. @throws CorruptionError when it is not what was written */

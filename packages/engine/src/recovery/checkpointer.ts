@@ -6,7 +6,7 @@ import { type Checkpoint, type LineRow, type PageRow, writeCheckpoint } from './
 import type { Files } from '../storage/files.ts'
 import type { FrameStore } from '../storage/frame-store.ts'
 import { RECORD_LENGTH } from '../storage/record.ts'
-import { meansFull, StorageFullError } from '../storage/storage-errors.ts'
+import { mayPass, StorageFullError } from '../storage/storage-errors.ts'
 
 /** Pause before a checkpoint that found no room is tried again. */
 const FULL_RETRY_MS = 1000
@@ -80,7 +80,7 @@ export class Checkpointer {
 
   #runBehind(position: number): void {
     this.run(position).catch((error: unknown) => {
-      if (!meansFull(error)) this.#source.shard.fail(error)
+      if (!mayPass(error)) this.#source.shard.fail(error)
     })
   }
 
@@ -117,7 +117,7 @@ export class Checkpointer {
   async idle(): Promise<void> {
     this.#closing = true
     await this.#running?.catch((error: unknown) => {
-      if (!meansFull(error)) throw error
+      if (!mayPass(error)) throw error
     })
   }
 
@@ -127,7 +127,7 @@ export class Checkpointer {
       try {
         return await write()
       } catch (error) {
-        if (!meansFull(error)) throw error
+        if (!mayPass(error)) throw error
         const { store } = this.#source
         this.#source.full()
         if (store.reserveHeld) {

@@ -3,7 +3,7 @@ import type { Random } from '@stathmos/std'
 import { encodeFileHeader, FILE_HEADER_BYTES, journalFileName } from './file-header.ts'
 import type { Files, OpenFile } from './files.ts'
 import { JournalFile } from './journal-file.ts'
-import { meansFull, StorageFailedError, StorageFullError, SyncFailedError } from './storage-errors.ts'
+import { mayPass, StorageFailedError, StorageFullError, SyncFailedError } from './storage-errors.ts'
 
 export interface JournalWriterOptions {
   readonly files: Files
@@ -85,17 +85,17 @@ export class JournalWriter {
   }
 
   /**
-   * Writes a sealed frame at the end of {@link file}, on disk when it resolves. After a full disk the
-   * file is as before.
+   * Writes a sealed frame at the end of {@link file}, on disk when it resolves. After a write that the disk
+   * refused for the moment the file is as before.
    */
   async append(pieces: readonly Uint8Array[], length: number): Promise<void> {
     const offset = this.#file.size
     try {
       await writeFully(this.#opened, pieces, length, offset)
     } catch (cause) {
-      if (!meansFull(cause)) throw this.#fail(cause, `${this.#file.path} took no write`)
+      if (!mayPass(cause)) throw this.#fail(cause, `${this.#file.path} took no write`)
       await this.#cutTo(offset)
-      throw new StorageFullError(`no room for ${length} bytes in ${this.#file.path}`, { cause })
+      throw new StorageFullError(`${this.#file.path} took no write of ${length} bytes`, { cause })
     }
     try {
       await this.#opened.sync()
@@ -134,7 +134,7 @@ export class JournalWriter {
       this.#prepared = await prepareFile(this.#options, ++this.#number, floor)
     } catch (cause) {
       if (cause instanceof SyncFailedError) this.#failure = cause
-      else if (!meansFull(cause)) this.#fail(cause, 'no further journal file could be made')
+      else if (!mayPass(cause)) this.#fail(cause, 'no further journal file could be made')
     } finally {
       this.#preparing = null
     }
@@ -169,13 +169,14 @@ async function prepareFile(options: JournalWriterOptions, number: number, floor:
     await syncOr(() => files.syncDirectory(directory), directory)
   } catch (error) {
     await opened.close()
-    if (meansFull(error)) await files.remove(path)
+    if (mayPass(error)) await files.remove(path)
     throw error
   }
   return { number, salt, opened }
 }
 
-async function syncOr(sync: () => Promise<void>, path: string): Promise<void> {
+/** Runs a sync. @throws {SyncFailedError} when it fails, whatever the system calls it */
+export async function syncOr(sync: () => Promise<void>, path: string): Promise<void> {
   try {
     await sync()
   } catch (cause) {

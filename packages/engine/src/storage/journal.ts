@@ -250,7 +250,7 @@ export class Journal {
         if (this.#dead) return
         if (!this.#full) {
           this.#full = true
-          this.#events.full(true)
+          this.#events.full(true, error)
         }
         if (this.#lastTry && !this.#store.reserveHeld) return this.#giveUp()
         // The reserve makes room for what is pending, settlements above all; publishers are blocked meanwhile.
@@ -412,7 +412,7 @@ export interface JournalEvents {
   /** Everything below `position` is on disk. */
   durable(position: number, settled: unknown): void
   /** The disk became full, or has room again. */
-  full(full: boolean): void
+  full(full: boolean, error?: StorageFullError): void
   /** Storage can no longer be believed; nothing more will be confirmed. */
   fatal(error: Error): void
 }

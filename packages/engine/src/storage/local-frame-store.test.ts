@@ -353,10 +353,29 @@ test('what a failed sync left in the page cache is on disk after recovery, or go
   expect(afterCut.replayed.map(({ text }) => text)).toEqual([...replayed.map(({ text }) => text), 'third'])
 })
 
-test('a write error that is not a full disk is final', async () => {
-  const files = new FaultyFiles(new MemoryFiles())
+test('a write that a faulty disk refuses may be tried again, and nothing of the attempt stays', async () => {
+  const memory = new MemoryFiles()
+  const files = new FaultyFiles(memory)
   const { store } = await openStore(files)
-  files.arm({ kind: 'write-error', nth: 1, path: /0001\.jnl$/ })
+  await write(store, 'first')
+  const well = files.arm({ kind: 'write-error', nth: 1, times: Infinity, path: /0001\.jnl$/ })
+  await expect(write(store, 'second')).rejects.toThrow(StorageFullError)
+  await expect(write(store, 'second')).rejects.toThrow(StorageFullError)
+  well()
+  await write(store, 'second')
+  const { replayed } = await openStore(memory.crash(seededRandom(2)))
+  expect(replayed.map(({ text }) => text)).toEqual(['first', 'second'])
+})
+
+test('a write that the disk refuses for good is final', async () => {
+  let broken = false
+  const files = new MemoryFiles({
+    beforeCall: (_, name) => {
+      if (broken && name === 'write') throw Object.assign(new Error('EROFS'), { code: 'EROFS' })
+    },
+  })
+  const { store } = await openStore(files)
+  broken = true
   await expect(write(store, 'first')).rejects.toThrow(StorageFailedError)
   await expect(write(store, 'first')).rejects.toThrow(StorageFailedError)
 })

@@ -1,6 +1,7 @@
 import type { Random } from '@stathmos/std'
+import { syncOr } from './journal-writer.ts'
 import type { Files } from './files.ts'
-import { meansFull } from './storage-errors.ts'
+import { mayPass } from './storage-errors.ts'
 
 const PIECE_BYTES = 1024 * 1024
 
@@ -55,7 +56,7 @@ export class ReserveFile {
       await this.#fill(this.#size)
       this.held = true
     } catch (error) {
-      if (!meansFull(error)) throw error
+      if (!mayPass(error)) throw error
       await this.#files.remove(this.#path)
     }
     return this.held
@@ -94,7 +95,7 @@ export class ReserveFile {
         if (written === 0) throw Object.assign(new Error('the disk took no byte'), { code: 'ENOSPC' })
         done += written
       }
-      await file.sync()
+      await syncOr(() => file.sync(), this.#path)
     } finally {
       await file.close()
     }

@@ -9,7 +9,7 @@ import type { Block, PositionRange } from './frame-store.ts'
 import { JournalFile } from './journal-file.ts'
 import { writeFully } from './journal-writer.ts'
 import type { OpenFilePool } from './open-file-pool.ts'
-import { CorruptionError, meansFull, StorageFailedError, StorageFullError, SyncFailedError } from './storage-errors.ts'
+import { CorruptionError, mayPass, StorageFailedError, StorageFullError, SyncFailedError } from './storage-errors.ts'
 
 /** A file below this share of the full size is small: worth joining with its neighbours. */
 const SMALL_SHARE = 1 / 8
@@ -91,9 +91,9 @@ export async function rewriteFiles(
   } catch (cause) {
     await opened.close()
     if (cause instanceof SyncFailedError || cause instanceof CorruptionError) throw cause
-    if (!meansFull(cause)) throw new StorageFailedError(`${copy.path} could not be written`, { cause })
+    if (!mayPass(cause)) throw new StorageFailedError(`${copy.path} could not be written`, { cause })
     await files.remove(copy.path)
-    throw new StorageFullError(`no room for ${copy.path}`, { cause })
+    throw new StorageFullError(`${copy.path} took no write`, { cause })
   }
   await opened.close()
   return copy

@@ -22,12 +22,15 @@ export class CorruptionError extends Error {
   }
 }
 
-/** The disk has no room. Nothing was stored, and the same frame may be written again when there is. */
+/**
+ * The disk has no room, or takes no write for the moment ({@link mayPass}). Nothing was stored, and the same frame may be
+ * written again when it does.
+ */
 export class StorageFullError extends Error {
   override readonly name = 'StorageFullError'
 }
 
-/** The disk refused a write for another reason than room. The store takes no more writes. */
+/** The disk refused a write for a reason that does not pass. The store takes no more writes. */
 export class StorageFailedError extends Error {
   override readonly name = 'StorageFailedError'
 }
@@ -49,4 +52,17 @@ export function systemCode(error: unknown): string {
 export function meansFull(error: unknown): boolean {
   const code = systemCode(error)
   return code === 'ENOSPC' || code === 'EDQUOT'
+}
+
+/** Code of a disk with a fault. */
+export function meansFault(error: unknown): boolean {
+  return systemCode(error) === 'EIO'
+}
+
+/**
+ * Whether a write that was refused so may go through later: no room, or a disk with a fault. Never asked of a sync, after
+ * which nothing can be believed: whether what was written before the fault is on the disk is what the next sync tells.
+ */
+export function mayPass(error: unknown): boolean {
+  return meansFull(error) || meansFault(error)
 }
