@@ -2,7 +2,18 @@
 import { Pool } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { postgres } from '@stathmos/sdk/stores/postgres'
-import { add, ALL, attempt, draftOf, leaseAll, messageOf } from '../../packages/sdk/src/store/contract-sample.ts'
+import {
+  add,
+  ALL,
+  attempt,
+  claim,
+  draftOf,
+  finish,
+  keep,
+  leaseAll,
+  messageOf,
+  messagesOf,
+} from '../../packages/sdk/src/store/contract-sample.ts'
 import { noPostgres, startPostgres, type PostgresServer } from '../peers/postgres.ts'
 
 /** More often than PostgreSQL plans a statement anew. */
@@ -82,10 +93,47 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
     expect((await readOf(pool, schema)) - before).toBeLessThan(100)
     await close()
   })
+
+  describe('what waits behind a message of its key in the inbox is no longer read by those who look for what is due', () => {
+    test.each(['parked', 'claimed'] as const)('when that is %s', async (how) => {
+      const { pool, store, schema, close } = await open()
+      const messages = messagesOf(2000)
+      await keep(store, messages.slice(0, 1), { state: how === 'parked' ? 'parked' : 'waiting' })
+      if (how === 'claimed') await claim(store)
+      await keep(store, messages.slice(1))
+      await claim(store)
+      const before = await readOf(pool, schema, 'inbox')
+      for (let look = 0; look < 10; look++) {
+        expect(await claim(store, { runs: true })).toEqual([])
+        expect(await store.inbox.nextDue('c', true)).toEqual(how === 'parked' ? null : expect.any(Number))
+      }
+      // Of a key that moves on a hundred stay in sight.
+      expect((await readOf(pool, schema, 'inbox')) - before).toBeLessThan(how === 'parked' ? 100 : 20 * 110)
+      await close()
+    })
+  })
+
+  test('what is claimed is found by its ids, also when hardly anything waited when the table was analyzed', async () => {
+    const { pool, store, schema, close } = await open()
+    const count = 100 * TIMES
+    for (let time = 0; time < TIMES; time++) await keep(store, messagesOf(100, { key: null }))
+    const before = await readOf(pool, schema, 'inbox')
+    let done = 0
+    for (;;) {
+      const entries = await claim(store, { runs: true })
+      if (entries.length === 0) break
+      await finish(store, ...entries)
+      done += entries.length
+    }
+    expect(done).toBe(count)
+    // Each row is read when it is looked for, locked, claimed and done, and some more often.
+    expect((await readOf(pool, schema, 'inbox')) - before).toBeLessThan(12 * count)
+    await close()
+  })
 })
 
-/** How many rows of the outbox were read so far, by whatever way. */
-async function readOf(pool: Pool, schema: string): Promise<number> {
+/** How many rows of a table were read so far, by whatever way. */
+async function readOf(pool: Pool, schema: string, table: 'outbox' | 'inbox' = 'outbox'): Promise<number> {
   // What the other connections have counted is seen once they are idle for a moment: each tells at the end of its next command.
   const clients = [await pool.connect(), await pool.connect()]
   for (const client of clients) {
@@ -94,8 +142,8 @@ async function readOf(pool: Pool, schema: string): Promise<number> {
   }
   const { rows } = await clients[0]!.query<{ read: string }>(
     `select seq_tup_read + coalesce(idx_tup_fetch, 0) as read from pg_stat_user_tables
-      where schemaname = $1 and relname = 'stathmos_outbox'`,
-    [schema],
+      where schemaname = $1 and relname = $2`,
+    [schema, `stathmos_${table}`],
   )
   for (const client of clients) client.release()
   return Number(rows[0]!.read)

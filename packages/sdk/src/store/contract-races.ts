@@ -16,6 +16,7 @@ import {
   messageOf,
   messagesOf,
   PAST_MS,
+  persist,
   setTimers,
   SHORT_MS,
   type StorePromise,
@@ -31,18 +32,6 @@ const many = <T>(count: number, work: (index: number) => Promise<T>): Promise<T[
 /** Some round trips inside of a transaction, so that it overlaps with others. */
 async function dawdle<Tx>(store: Store<Tx>, tx: Tx, trips: number): Promise<void> {
   for (let i = 0; i < trips; i++) await store.outbox.add(tx, [draftOf()])
-}
-
-/** Repeats what the database wants repeated. */
-async function persist<T>(work: () => Promise<T>): Promise<T> {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await work()
-    } catch (error) {
-      const retryable = error instanceof Error && 'retryable' in error && error.retryable === true
-      if (!retryable || tries === 100) throw error
-    }
-  }
 }
 
 /** What holds when several connections or processes do the same at the same time. */

@@ -159,6 +159,18 @@ export function finish<Tx>(store: Store<Tx>, ...entries: readonly InboxEntry[]):
   })
 }
 
+/** Repeats what the database wants repeated. */
+export async function persist<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await work()
+    } catch (error) {
+      const retryable = error instanceof Error && 'retryable' in error && error.retryable === true
+      if (!retryable || tries === 100) throw error
+    }
+  }
+}
+
 /** Ids and states in the register. */
 export async function states<Tx>(store: Store<Tx>, filter: RegisterFilter = {}): Promise<Record<string, string>> {
   const { entries } = await store.register.list(filter, 1000, null)

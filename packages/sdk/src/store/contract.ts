@@ -1,6 +1,7 @@
 import { backlogPromises } from './contract-backlog.ts'
 import { claimPromises } from './contract-claims.ts'
 import { effectPromises } from './contract-effects.ts'
+import { inboxBacklogPromises, inboxBacklogRaces } from './contract-inbox-backlog.ts'
 import { inboxPromises } from './contract-inbox.ts'
 import { outboxPromises } from './contract-outbox.ts'
 import { pagePromises } from './contract-pages.ts'
@@ -44,11 +45,12 @@ export function storeContract<Tx>({ open, concurrent }: StoreSuite<Tx>): readonl
     ...timerPromises,
     ...inboxPromises,
     ...claimPromises,
+    ...inboxBacklogPromises,
     ...effectPromises,
     ...registerPromises,
     ...pagePromises,
     ...sizePromises,
-    ...(concurrent ? racePromises : []),
+    ...(concurrent ? [...racePromises, ...inboxBacklogRaces] : []),
   ]
   return promises.map(({ name, run }) => ({
     name,

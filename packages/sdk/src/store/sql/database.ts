@@ -136,15 +136,21 @@ export class Database<Tx> {
   }
 
   /** Deletes at most so many rows of a table, by a key, the first in an order. @returns how many */
-  deleteSome(table: string, key: readonly string[], where: Fragment, order: string, limit: number): Promise<number> {
+  async deleteSome(
+    table: string,
+    key: readonly string[],
+    where: Fragment,
+    order: string,
+    limit: number,
+    session: SqlSession | null = null,
+  ): Promise<number> {
     const { dialect } = this
     const statement = dialect.deleteSome(table, key, where, order, limit)
-    if (dialect.returning) return this.run(null, sql`${statement} returning 1 as one`).then((rows) => rows.length)
-    return this.together(async (session) => {
-      await this.run(session, statement)
-      const [count] = await this.run(session, sql`select ${raw(dialect.changed!)} as changed`)
-      return numberIn(count!, 'changed')
-    })
+    if (dialect.returning) return (await this.run(session, sql`${statement} returning 1 as one`)).length
+    if (session === null) return this.together((own) => this.deleteSome(table, key, where, order, limit, own))
+    await this.run(session, statement)
+    const [count] = await this.run(session, sql`select ${raw(dialect.changed!)} as changed`)
+    return numberIn(count!, 'changed')
   }
 
   async #change(session: SqlSession | null, table: string, where: Fragment, change: Fragment): Promise<number> {

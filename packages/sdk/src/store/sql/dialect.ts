@@ -96,6 +96,8 @@ export interface Dialect {
   firstOf?(limit: number): Fragment
   /** Whether a row of the outbox is pending and has one of these places; by default in just these words. */
   pending?(outbox: string, seqs: readonly number[]): Fragment
+  /** Whether a row of the inbox, whose columns' names begin with `of`, is one of these of a consumer; by default with `in`. */
+  received?(inbox: string, consumer: string, ids: readonly string[], of: string): Fragment
   /** Whether a column is one of what a select finds, which is run once; by default with `in`. */
   found?(column: string, select: Fragment): Fragment
   /** Whether a column matches a pattern in which `*` stands for any run of characters, with regard to case. */

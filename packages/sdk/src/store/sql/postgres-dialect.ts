@@ -59,6 +59,10 @@ export const postgresDialect: Dialect = {
   pending: (outbox, seqs) =>
     sql`ctid = any(array(select (select p.ctid from ${raw(outbox)} p where p.state = 'pending' and p.seq = n.seq)
       from unnest(${`{${seqs.join(',')}}`}::bigint[]) as n(seq))) and case when state = 'pending' then true else false end`,
+  // Row by row for the same reason: it may believe that the consumer has hardly any.
+  received: (inbox, consumer, ids, of) =>
+    sql`${raw(of)}ctid = any(array(select (select p.ctid from ${raw(inbox)} p where p.consumer = ${consumer} and p.id = n.id)
+      from ${recordset(JSON.stringify(ids.map((id) => ({ id }))), 'n', { id: 'text' })}))`,
   found: (column, select) => sql`${raw(column)} = any(array${select})`,
   matches: (column, pattern) => sql`${column} like ${likePattern(pattern)} escape '!'`,
   createTable(name, table, indexes) {

@@ -2,11 +2,13 @@ import { SdkError } from '../../errors.ts'
 import { bucketOf } from '../../message/bucket.ts'
 import { conditionOf, idIn, receivedIn, SHELVES } from './register-filter.ts'
 import { pageOf } from './register-page.ts'
+import { leads } from './inbox-backlog.ts'
 import { join, list, raw, sql, type Fragment } from './fragment.ts'
 import { bodyAlone, MESSAGE_COLUMNS, numberIn, numberOrNullIn, textIn, textOrNullIn } from './row.ts'
 import { TABLES } from './schema.ts'
 import type { Database } from './database.ts'
 import type { Message } from '../../message/message.ts'
+import type { SqlInbox } from './inbox.ts'
 import type { SqlOutbox } from './outbox.ts'
 import type {
   Purge,
@@ -31,10 +33,12 @@ const NUMBERS = new Set(
 export class SqlRegister<Tx> implements RegisterStore {
   readonly #db: Database<Tx>
   readonly #outbox: SqlOutbox<Tx>
+  readonly #inbox: SqlInbox<Tx>
 
-  constructor(db: Database<Tx>, outbox: SqlOutbox<Tx>) {
+  constructor(db: Database<Tx>, outbox: SqlOutbox<Tx>, inbox: SqlInbox<Tx>) {
     this.#db = db
     this.#outbox = outbox
+    this.#inbox = inbox
   }
 
   async list(
@@ -81,7 +85,7 @@ export class SqlRegister<Tx> implements RegisterStore {
     const out = await this.#changeOut(set, ['pending', 'waiting', 'parked'], keys)
     const timers = ids === null ? 0 : await this.#db.delete(null, names.timer, ids)
     const states = ['waiting', 'retrying', 'uncertain', 'parked', 'expired'] as const
-    return out + timers + (await this.#change(names.inbox, set, states, this.#in(keys)))
+    return out + timers + (await this.#cancelIn(set, states, keys))
   }
 
   async replace(key: RegisterKey, message: Message): Promise<void> {
@@ -94,7 +98,7 @@ export class SqlRegister<Tx> implements RegisterStore {
     await this.#db.together(async (session) => {
       const [old] = await this.#db.run(
         session,
-        sql`select ${raw(columns.join(', '))}, seq from ${table} where ${consumer}id = ${key.id} and state = 'parked'
+        sql`select ${raw(columns.join(', '))}, seq${raw(incoming ? ', leads' : '')} from ${table} where ${consumer}id = ${key.id} and state = 'parked'
           ${raw(dialect.forUpdate)}`,
       )
       if (old === undefined) throw new SdkError('not_found', `there is no parked message ${key.id} to be replaced`)
@@ -112,8 +116,10 @@ export class SqlRegister<Tx> implements RegisterStore {
       )
       await this.#putAside(session, table, columns, old)
       const oldKey = textOrNullIn(old, 'msg_key')
-      if (!incoming && oldKey !== null)
-        await this.#outbox.backlog.release(session, { type: textIn(old, 'type'), key: oldKey })
+      if (oldKey === null) return
+      const line = { type: textIn(old, 'type'), key: oldKey }
+      if (!incoming) await this.#outbox.backlog.release(session, line)
+      else if (leads(old)) await this.#inbox.backlog.release(session, { consumer: key.consumer, ...line })
     })
   }
 
@@ -131,9 +137,20 @@ export class SqlRegister<Tx> implements RegisterStore {
       deleted = await this.#db.deleteSome(names.outbox, ['id'], where, 'created_at', limit)
       if (state === 'parked' && deleted > 0) await this.#outbox.backlog.mend()
     }
-    if (deleted < limit)
-      deleted += await this.#db.deleteSome(names.inbox, ['consumer', 'id'], where, 'created_at', limit - deleted)
+    if (deleted < limit) deleted += await this.#purgeIn(state, where, limit - deleted)
     return deleted
+  }
+
+  #purgeIn(state: Purge['state'], where: Fragment, limit: number): Promise<number> {
+    const purge = (session: SqlSession | null): Promise<number> =>
+      this.#db.deleteSome(this.#db.names.inbox, ['consumer', 'id'], where, 'created_at', limit, session)
+    // Of these states only what is parked holds its key.
+    if (state !== 'parked') return purge(null)
+    return this.#db.together(async (session) => {
+      const deleted = await purge(session)
+      if (deleted > 0) await this.#inbox.backlog.mend(session)
+      return deleted
+    })
   }
 
   async #putAside(session: SqlSession, table: Fragment, columns: readonly string[], old: SqlRow): Promise<void> {
@@ -167,6 +184,17 @@ export class SqlRegister<Tx> implements RegisterStore {
     return this.#db.together(async (session) => {
       const count = await this.#change(this.#db.names.outbox, set, states, which, session)
       if (count > 0) await this.#outbox.backlog.releaseKeysOf(session, which)
+      return count
+    })
+  }
+
+  /** What these held back goes on. */
+  async #cancelIn(set: Fragment, states: readonly RegisterState[], keys: readonly RegisterKey[]): Promise<number> {
+    const which = this.#in(keys)
+    if (which === null) return 0
+    return this.#db.together(async (session) => {
+      const count = await this.#change(this.#db.names.inbox, set, states, which, session)
+      if (count > 0) await this.#inbox.backlog.releaseKeysOf(session, which)
       return count
     })
   }

@@ -7,8 +7,9 @@
  *   aside behind it, which is `waiting` (see backlog.ts).
  * - `bucket`, `owner`: which relay has which share of the outbox, until when.
  * - `timer`: messages to send later. `name` is unique: `c:` and the cancel key, or `m:` and the message's id.
- * - `inbox`: what consumers received. `holds` is 1 while a message is not done and later ones of its key wait; `due_at` of
- *   a running one is the end of its lease. Of a message that is done only the columns before `body` are kept.
+ * - `inbox`: what consumers received. `holds` is 1 while a message is not done and later ones of its key wait, and 2 of what
+ *   is put aside behind one that `leads` (see inbox-backlog.ts); `due_at` of a running one is the end of its lease. Of a
+ *   message that is done only the columns before `body` are kept.
  * - `inbox_key`: the highest number that a consumer saw of every source, type and key.
  * - `dedupe`: business keys that consumers saw. A table of its own, by nothing that changes.
  * - `schedule`, `rate`.
@@ -150,12 +151,14 @@ export const TABLES = {
       content_type: 'text?',
       metadata: 'text?',
       errors: 'text?',
+      leads: 'integer?',
     },
     primary: ['consumer', 'id'],
     unique: [],
     indexes: [
-      { columns: ['consumer', 'due_at', 'seq'], where: "state in ('waiting', 'retrying', 'running')" },
+      { columns: ['consumer', 'due_at', 'seq'], where: "state in ('waiting', 'retrying', 'running') and holds < 2" },
       { fixed: 'holds', columns: ['consumer', 'type', 'msg_key', 'seq'], where: 'holds = 1' },
+      { fixed: 'holds', columns: ['consumer', 'type', 'msg_key', 'seq'], where: 'holds = 2', onlyPartial: true },
       { columns: ['created_at', 'seq'] },
       { columns: ['state', 'consumer'], where: "state <> 'done'" },
     ],

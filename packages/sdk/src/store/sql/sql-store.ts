@@ -43,6 +43,7 @@ export function sqlStore<Tx>(driver: SqlDriver<Tx>, options: SqlStoreOptions = {
     options.schema === undefined ? [] : [`create schema if not exists ${options.schema}`],
   )
   const outbox = new SqlOutbox(db, options.random ?? systemRandom)
+  const inbox = new SqlInbox(db)
   const bell = new Bell(options.clock ?? systemClock, async () => driver.notify?.(`${schema}${prefix}outbox`))
   return {
     name: driver.name,
@@ -55,10 +56,10 @@ export function sqlStore<Tx>(driver: SqlDriver<Tx>, options: SqlStoreOptions = {
     notify: () => bell.ring(),
     outbox,
     timers: new SqlTimers(db, outbox),
-    inbox: new SqlInbox(db),
+    inbox,
     schedules: new SqlSchedules(db),
     rates: new SqlRates(db),
-    register: new SqlRegister(db, outbox),
+    register: new SqlRegister(db, outbox, inbox),
     async close() {
       bell.close()
       await driver.close()
