@@ -11,7 +11,10 @@ interface Emitter {
 
 export interface AmqpConnection extends Emitter {
   /** The library's own, with its socket. */
-  readonly connection?: { readonly stream?: { destroy(): unknown }; readonly serverProperties?: Readonly<Record<string, unknown>> }
+  readonly connection?: {
+    readonly stream?: { destroy(): unknown }
+    readonly serverProperties?: Readonly<Record<string, unknown>>
+  }
   close(): Promise<void>
   createChannel(): Promise<AmqpChannel>
   createConfirmChannel(options: { readonly highWaterMark: number }): Promise<AmqpConfirmChannel>
