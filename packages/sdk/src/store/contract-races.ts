@@ -69,11 +69,11 @@ export const racePromises: readonly StorePromise[] = [
   {
     name: 'nobody gets a message before the transaction that adds it has committed',
     async run({ store }) {
-      let add!: () => void
-      const added = new Promise<void>((resolve) => (add = resolve))
+      let arrived!: () => void
+      const added = new Promise<void>((resolve) => (arrived = resolve))
       const failing = store.transaction(async (tx) => {
         await store.outbox.add(tx, [draftOf({ key: 'k' }), draftOf()])
-        add()
+        arrived()
         await dawdle(store, tx, 4)
         throw new Error('the user changed their mind')
       })

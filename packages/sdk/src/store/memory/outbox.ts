@@ -1,4 +1,3 @@
-import type { Message } from '../../message/message.ts'
 import type { BucketLease, Draft, OutboxDepth, OutboxEntry, OutboxFailure, OutboxStore } from '../port.ts'
 import { Buckets } from './buckets.ts'
 import type { MemoryDatabase } from './database.ts'
