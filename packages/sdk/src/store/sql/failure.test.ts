@@ -46,6 +46,14 @@ describe("the store's own statements", () => {
     expect((sdkError as Error).message).toContain('raise max_allowed_packet')
   })
 
+  test('a database that nobody can reach is told apart from one that refuses', () => {
+    const said = (error: Error): string => (translated(error, postgresDialect, true) as Error).message
+    expect(said(failing({ code: 'ECONNREFUSED' }))).toContain('cannot be reached')
+    expect(said(failing({}, 'timeout exceeded when trying to connect'))).toContain('cannot be reached')
+    expect(said(failing({ code: '25006' }))).toContain('does not take what is written')
+    expect(said(failing({ code: 'ECONNRESET' }))).toContain('was lost')
+  })
+
   test('what nobody knows stays what it is', () => {
     const error = failing({ code: '22P02' })
     expect(translated(error, postgresDialect, true)).toBe(error)

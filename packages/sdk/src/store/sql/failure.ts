@@ -34,7 +34,8 @@ export function translated(error: unknown, dialect: Dialect, own: boolean): unkn
       if (!own) return error
       return new SdkError('conflict', 'another transaction wrote the same row: run it again', options)
     case 'down':
-      return isLost(error) ? connectionLost(error) : new SdkError('store_down', REFUSES, options)
+      if (isLost(error)) return connectionLost(error)
+      return new SdkError('store_down', isUnreachable(error) ? UNREACHED : REFUSES, options)
     case 'missing-table':
       if (!own) return error
       return new SdkError('not_migrated', 'the tables of the store are missing or old: run migrate()', { cause: error })
@@ -45,6 +46,7 @@ export function translated(error: unknown, dialect: Dialect, own: boolean): unkn
   }
 }
 
+const UNREACHED = 'the database cannot be reached: see the cause'
 const REFUSES = 'the database does not take what is written: see the cause'
 
 /** What the database itself refuses, and often ends the connection for. */
@@ -70,6 +72,12 @@ export function connectionLost(cause: unknown): SdkError {
 function isLost(error: unknown): boolean {
   return layersOf(error).some(
     (layer) => [...codesOf(layer)].some((code) => LOST.test(code)) || LOST_WORDS.test(wordsOf(layer)),
+  )
+}
+
+function isUnreachable(error: unknown): boolean {
+  return layersOf(error).some(
+    (layer) => [...codesOf(layer)].some((code) => UNREACHABLE.test(code)) || UNREACHABLE_WORDS.test(wordsOf(layer)),
   )
 }
 
