@@ -76,14 +76,20 @@ export class Declarations<Tx> {
     this.schedules.push(declaration)
   }
 
+  /** @throws {SdkError} `invalid_declaration` when another contract has the name, be it one that was made of the same */
   addContract(contract: Contract): void {
     const known = this.#contracts.get(contract.name)
-    if (known !== undefined && known.kind !== contract.kind)
-      throw new SdkError(
-        'invalid_declaration',
-        `"${contract.name}" is declared as ${known.kind} and as ${contract.kind}; a name is one contract`,
-      )
-    if (known === undefined || known.version < contract.version) this.#contracts.set(contract.name, contract)
+    if (known === contract) return
+    if (known === undefined) {
+      this.#contracts.set(contract.name, contract)
+      return
+    }
+    throw new SdkError(
+      'invalid_declaration',
+      known.kind === contract.kind
+        ? `the ${contract.kind} "${contract.name}" is there as two different values; use one everywhere in the service, in handlers, schedules and \`sends\`: .next(), .key() and .sendAs() make another one, and so does a second copy of the package that it comes from`
+        : `"${contract.name}" is declared as ${known.kind} and as ${contract.kind}; a name is one contract`,
+    )
   }
 
   #assertSameRate(declaration: HandlerDeclaration<Tx>): void {

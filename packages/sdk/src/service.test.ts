@@ -212,6 +212,22 @@ test('what cannot be is refused where it is declared', () => {
   )
 })
 
+test('a contract is one value in a service, wherever it is named; two of one name and kind are refused', () => {
+  const twice = () => event('order.placed', z.object({ id: z.string() }))
+  const [one, other] = [twice(), twice()]
+  const surroundings = { store: memoryStore(), transport: engine().transport() }
+  const app = service('shop', { ...surroundings, sends: [one, one] })
+  app.on(one, { name: 'book' }, () => {}).effect(one, { name: 'mail' }, () => {})
+  app.every('0 5 * * *', { name: 'nightly' }, one, () => ({ id: 'o1' }))
+  const refusal = 'the event "order.placed" is there as two different values'
+  expect(() => app.on(other, { name: 'copy' }, () => {})).toThrow(refusal)
+  expect(() => app.on(one.sendAs(1), { name: 'older' }, () => {})).toThrow(refusal)
+  expect(() => app.every('0 6 * * *', { name: 'morning' }, other, () => ({ id: 'o1' }))).toThrow(refusal)
+  expect(() => service('shop', { ...surroundings, sends: [one, other] })).toThrow(refusal)
+  expect(app.describe().handlers.map(({ consumer }) => consumer)).toEqual(['shop.book', 'shop.mail'])
+  expect(app.describe().schedules.map(({ name }) => name)).toEqual(['nightly'])
+})
+
 test('handlers that share a rate declare the same one', () => {
   const app = service('shop', {
     store: memoryStore(),
