@@ -1,8 +1,8 @@
-import type { Contract } from './contract/contract.ts'
+import { isDeepStrictEqual } from 'node:util'
 import type { Declarations } from './declarations.ts'
 import type { Schedules as SchedulesOf } from './schedule/schedules.ts'
 import type { Surroundings } from './surroundings.ts'
-import type { ContractName, Topology } from './transport/port.ts'
+import type { Topology } from './transport/port.ts'
 import type { WireForm } from './wire/wire-form.ts'
 import { Consumer } from './inbox/consumer.ts'
 import { Outbox, type OutboxOptions } from './outbox/outbox.ts'
@@ -13,6 +13,7 @@ import type { SettingsDirectory } from './register/message-settings.ts'
 import { Answerer } from './request/answerer.ts'
 import { Asker, type AskerOptions } from './request/asker.ts'
 import { Schedules } from './schedule/schedules.ts'
+import { topologyOf } from './topology.ts'
 
 export interface RuntimeOptions {
   readonly form: WireForm
@@ -39,6 +40,12 @@ export class Runtime<Tx> {
   #schedules: SchedulesOf<Tx> | null = null
   #opened = false
   #opening: Promise<void> | null = null
+  #closing: Promise<void> | null = null
+  /** What is there at the engine, since it was opened last. */
+  #made: Topology | null = null
+  /** Whether the transport stays open until {@link stop}; otherwise it is closed when nobody declares any more. */
+  #stays = false
+  #declaring = 0
 
   /** @throws {SdkError} `invalid_declaration` */
   constructor(declarations: Declarations<Tx>, surroundings: Surroundings<Tx>, options: RuntimeOptions) {
@@ -72,7 +79,7 @@ export class Runtime<Tx> {
     await activity.during(async () => {
       try {
         await store.check()
-        await this.#open()
+        await this.#openToStay()
         await this.outbox.start()
         await this.#startHandlers()
         await this.#startSchedules()
@@ -96,8 +103,8 @@ export class Runtime<Tx> {
     await Promise.all([this.#schedules?.stop(), this.#cleanUp.stop()])
     await this.#within(graceMs + patienceMs, this.#stopHandlers(graceMs))
     await this.outbox.stop()
-    if (this.#opened) await this.surroundings.transport.close()
-    this.#opened = false
+    this.#stays = false
+    await this.#close()
   }
 
   async #stopHandlers(graceMs: number): Promise<void> {
@@ -124,9 +131,34 @@ export class Runtime<Tx> {
   /** Sends all that is due without starting anything, for programs that end after each piece of work. */
   async drain(): Promise<void> {
     await this.surroundings.activity.during(async () => {
-      await this.#open()
+      await this.#openToStay()
       await this.outbox.drain()
     })
+  }
+
+  /**
+   * Makes what is needed at the engine, and starts nothing; disconnects when nobody else here needs the connection. The
+   * store is not asked.
+   *
+   * @throws {SdkError} `transport_down`, `capability_missing`, `peer_missing`, `invalid_declaration`: what {@link start}
+   *   would find out about the declarations and the transport
+   */
+  async declare(): Promise<void> {
+    await this.surroundings.activity.during(async () => {
+      await this.#readSchedules().check()
+      this.#declaring++
+      try {
+        await this.#open()
+      } finally {
+        if (--this.#declaring === 0 && !this.#stays) await this.#close()
+      }
+    })
+  }
+
+  /** What is needed at the engine. @throws {SdkError} `capability_missing`, `invalid_declaration` */
+  get topology(): Topology {
+    const { service, transport } = this.surroundings
+    return topologyOf(service, this.#declarations, transport)
   }
 
   /** Has everybody look for work that somebody else made due. */
@@ -148,52 +180,71 @@ export class Runtime<Tx> {
     }
   }
 
+  /** Connects until {@link stop}. */
+  async #openToStay(): Promise<void> {
+    this.#stays = true
+    try {
+      await this.#open()
+    } catch (error) {
+      if (!this.#opened) this.#stays = false
+      throw error
+    }
+  }
+
   /** Connects once, whoever asks for it at the same time. What fails is tried anew by the next one. */
   async #open(): Promise<void> {
-    if (this.#opened) return
+    await this.#closing?.catch(() => {})
     this.#opening ??= this.#connect().finally(() => (this.#opening = null))
     await this.#opening
   }
 
   async #connect(): Promise<void> {
     const { service, transport, clock, random, log } = this.surroundings
-    await transport.open({ service, form: this.#form, clock, random, log })
-    this.#opened = true
+    // What cannot be is found before anybody is asked for it.
+    const { topology } = this
+    if (this.#opened) {
+      // More may have been declared since.
+      if (!isDeepStrictEqual(topology, this.#made)) await transport.declare(topology)
+    } else {
+      await transport.open({ service, form: this.#form, clock, random, log })
+      this.#opened = true
+      await transport.declare(topology).catch(async (error: unknown) => {
+        await this.#close()
+        throw error
+      })
+    }
+    this.#made = topology
+  }
+
+  async #close(): Promise<void> {
+    if (!this.#opened) return this.#closing ?? undefined
+    this.#opened = false
+    this.#closing = this.surroundings.transport.close().finally(() => (this.#closing = null))
+    await this.#closing
+  }
+
+  async #startHandlers(): Promise<void> {
     const { handlers, answers } = this.#declarations
     this.#consumers = handlers.map((declaration) => new Consumer(this.surroundings, this.outbox, declaration))
     this.#answerers = answers.map(
       ({ contract, options, handler }) => new Answerer(this.#timed, this.asker, contract, options, handler),
     )
-    await transport.declare(this.#topology()).catch(async (error: unknown) => {
-      this.#opened = false
-      await transport.close()
-      throw error
-    })
-  }
-
-  #topology(): Topology {
-    return {
-      sends: this.#declarations.contracts.map(nameOf),
-      consumers: [...this.#consumers, ...this.#answerers].map(({ topology }) => topology),
-    }
-  }
-
-  async #startHandlers(): Promise<void> {
     for (const part of [...this.#answerers, ...this.#consumers]) await part.start()
   }
 
   async #startSchedules(): Promise<void> {
+    this.#schedules = this.#readSchedules()
+    await this.#schedules.start()
+  }
+
+  #readSchedules(): SchedulesOf<Tx> {
     const { service } = this.surroundings
     const { handlers, schedules } = this.#declarations
-    this.#schedules = new Schedules(this.surroundings, this.outbox, (type) =>
+    const read = new Schedules(this.surroundings, this.outbox, (type) =>
       handlers.filter(({ contract }) => contract.name === type).map(({ name }) => `${service}.${name}`),
     )
     for (const { expression, options, contract, dataAt } of schedules)
-      this.#schedules.every(expression, options, contract, dataAt as (at: Date) => never)
-    await this.#schedules.start()
+      read.every(expression, options, contract, dataAt as (at: Date) => never)
+    return read
   }
-}
-
-function nameOf({ kind, name }: Contract): ContractName {
-  return { kind: kind === 'reply' ? 'request' : kind, type: name }
 }

@@ -7,12 +7,12 @@ import type { Store } from './store/port.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 import type { Clock } from './time/clock.ts'
-import type { Transport } from './transport/port.ts'
+import type { Topology, Transport } from './transport/port.ts'
 import type { WireForm } from './wire/wire-form.ts'
 import { Declarations } from './declarations.ts'
+import { describe, type Description } from './description.ts'
 import { http, type HttpHandlers } from './http/http.ts'
 import type { IntakeOptions, IntakeService } from './http/intake.ts'
-import { guaranteeOf, type Guarantee } from './inbox/guarantee.ts'
 import { SdkError } from './errors.ts'
 import {
   declareBatch,
@@ -32,7 +32,7 @@ import type { Retention } from './outbox/cleaner.ts'
 import type { Sendable, SendOptions } from './outbox/outgoing.ts'
 import type { Scope } from './outbox/scope.ts'
 import { systemRandom } from './random.ts'
-import { SettingsDirectory, type DescribedSettings, type MessageSettings } from './register/message-settings.ts'
+import { SettingsDirectory, type MessageSettings } from './register/message-settings.ts'
 import type { Register } from './register/register.ts'
 import type { SendableContract, SendNowOptions, SentNow, SubmitOptions, Submitted } from './register/submission.ts'
 import type { AnswerOf } from './request/answer.ts'
@@ -68,29 +68,6 @@ export interface ServiceOptions<Tx> {
   readonly telemetry?: Telemetry
   readonly clock?: Clock
   readonly random?: Random
-}
-
-/** What a service is made of and what it promises, as data: to be printed, compared and reviewed. */
-export interface Description {
-  readonly service: string
-  readonly store: string
-  readonly transport: string
-  readonly form: string
-  readonly contracts: readonly {
-    readonly kind: string
-    readonly name: string
-    readonly version: number
-    readonly keyed: boolean
-  }[]
-  readonly handlers: readonly Guarantee[]
-  readonly answers: readonly string[]
-  readonly schedules: readonly {
-    readonly name: string
-    readonly expression: string
-    readonly timeZone: string
-    readonly contract: string
-  }[]
-  readonly settings: readonly DescribedSettings[]
 }
 
 /** For how long a service that stops waits for what still runs. */
@@ -306,25 +283,18 @@ export class Service<Tx> {
   /** What the service is made of, and per handler the guarantee that it really has. */
   describe(): Description {
     const { outbox, surroundings } = this.runtime
-    const { store, transport } = surroundings
-    const ground = { service: this.name, store, transport, rememberedMs: outbox.rememberedMs }
-    const { contracts, handlers, answers, schedules } = this.#declarations
-    return {
-      service: this.name,
-      store: store.name,
-      transport: transport.name,
-      form: (this.#options.form ?? cloudEvents).name,
-      contracts: contracts.map(({ kind, name, version, keyed }) => ({ kind, name, version, keyed })),
-      handlers: handlers.map((declaration) => guaranteeOf(declaration, ground)),
-      answers: answers.map(({ contract }) => contract.name),
-      schedules: schedules.map(({ expression, options, contract }) => ({
-        name: options.name,
-        expression,
-        timeZone: options.tz ?? 'UTC',
-        contract: contract.name,
-      })),
-      settings: this.settings.describe(),
-    }
+    const { form = cloudEvents } = this.#options
+    const { rememberedMs } = outbox
+    return describe(this.#declarations, { ...surroundings, form, rememberedMs, settings: this.settings })
+  }
+
+  /**
+   * What the service needs at an engine: its contracts, and queues for its handlers and answers.
+   *
+   * @throws {SdkError} `capability_missing`, `invalid_declaration`
+   */
+  get topology(): Topology {
+    return this.runtime.topology
   }
 
   /* ------------------------------------------------------------ running */
@@ -332,6 +302,21 @@ export class Service<Tx> {
   /** Brings the store's tables to this version; harmless when they are. */
   async migrate(): Promise<void> {
     await this.store.migrate()
+  }
+
+  /**
+   * Makes what the service needs at the engine and starts nothing: from then on events are kept for its handlers, and
+   * commands and requests, until it is started. To be done before any publisher starts; harmless when it was done before, or
+   * while the service runs. The store is not asked, and need not be there.
+   *
+   * @throws {SdkError} `transport_down`, `directory_unreadable`, `capability_missing`, `peer_missing`, `peer_unusable`, and
+   *   `invalid_declaration` for a schedule or an address that cannot be read, and for queues that are there and others
+   */
+  async declare(): Promise<void> {
+    // All of it is there when it has started.
+    if (this.#state === 'started') return this.#starting ?? undefined
+    this.#renew()
+    await this.runtime.declare()
   }
 
   /**
@@ -344,8 +329,7 @@ export class Service<Tx> {
   async start(): Promise<void> {
     if (this.#state === 'started') return
     this.#declarations.close()
-    // A stopped runtime does not start again; another one of the same declarations does.
-    if (this.#state === 'stopped') this.#runtime = this.#assemble({})
+    this.#renew()
     const { runtime } = this
     this.#state = 'started'
     this.#starting = runtime.start()
@@ -381,12 +365,15 @@ export class Service<Tx> {
    * @throws {SdkError} `store_down`, `transport_down`, and what else `start` finds out about the transport
    */
   async drain(): Promise<void> {
-    // A stopped runtime sends nothing more; another one of the same declarations does.
-    if (this.#state === 'stopped') {
-      this.#runtime = this.#assemble({})
-      this.#state = 'new'
-    }
+    this.#renew()
     await this.runtime.drain()
+  }
+
+  /** A stopped runtime does nothing more; another one of the same declarations does. */
+  #renew(): void {
+    if (this.#state !== 'stopped') return
+    this.#runtime = this.#assemble({})
+    this.#state = 'new'
   }
 
   /**

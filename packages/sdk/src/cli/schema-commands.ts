@@ -5,7 +5,7 @@ import { checkCompatibility, type CompatibilityMode } from '../schema/compatibil
 import { manifestOf, parseManifest, type Declared, type Manifest } from '../schema/manifest.ts'
 import { checkStoredBodies } from '../schema/stored-bodies.ts'
 import type { RegisterFilter, RegisterPage } from '../store/port.ts'
-import type { Description } from '../service.ts'
+import type { Description } from '../description.ts'
 import type { AppOperations } from './app-operations.ts'
 import { tell, type Command } from './command.ts'
 import { UsageError } from './usage-error.ts'

@@ -6,6 +6,7 @@ import type { Surroundings } from '../surroundings.ts'
 import type { ConsumerTopology, Delivery, Subscription } from '../transport/port.ts'
 import { Pump } from '../work/pump.ts'
 import { BatchWait } from './batch-wait.ts'
+import { consumerTopology } from './consumer-topology.ts'
 import type { Declaration } from './declaration.ts'
 import { EffectRun } from './effect-run.ts'
 import { Lanes, type Portion } from './lanes.ts'
@@ -113,12 +114,14 @@ export class Consumer<Tx> {
     }
   }
 
-  /** What the transport has to make for it. */
+  /**
+   * What the transport has to make for it.
+   *
+   * @throws {SdkError} `capability_missing`
+   */
   get topology(): ConsumerTopology {
-    const { contract, ordered, partitions } = this.#declaration
-    if (contract.kind === 'reply')
-      throw new SdkError('invalid_declaration', 'replies go to who asked, not to a handler')
-    return { queue: this.name, contract: { kind: contract.kind, type: contract.name }, ordered, partitions }
+    const { service, transport } = this.#surroundings
+    return consumerTopology(service, this.#declaration, transport)
   }
 
   /**
@@ -127,17 +130,15 @@ export class Consumer<Tx> {
    * @throws {SdkError} `capability_missing`, and what the transport says
    */
   async start(): Promise<void> {
-    const { transport } = this.#surroundings
-    const { ordered, name, prefetch } = this.#declaration
-    if (ordered && !transport.capabilities.ordering)
-      throw new SdkError(
-        'capability_missing',
-        `the handler "${name}" is ordered, and ${transport.name} keeps no order; use another transport or declare ordered: false`,
-      )
+    const { topology } = this
     this.#state = 'started'
     await this.#time.refresh()
     this.#pump.start()
-    this.#subscription = await transport.subscribe(this.topology, prefetch, (delivery) => this.#receive(delivery))
+    this.#subscription = await this.#surroundings.transport.subscribe(
+      topology,
+      this.#declaration.prefetch,
+      (delivery) => this.#receive(delivery),
+    )
     if (this.#gate.closed) this.#subscription.pause()
   }
 

@@ -13,7 +13,7 @@ import {
   systemOf,
 } from '../telemetry/conventions.ts'
 import type { Span } from '../telemetry/telemetry.ts'
-import type { ConsumerTopology, Delivery, Subscription } from '../transport/port.ts'
+import type { ConsumerTopology, Delivery, Subscription, Transport } from '../transport/port.ts'
 import type { ErrorPayloads, GivenOf, UndeclaredError } from './answer.ts'
 import type { Ask, Asker, RequestSurroundings } from './asker.ts'
 import { Declined, fail, type Fail } from './declined.ts'
@@ -56,10 +56,36 @@ const UNSENT_MS = 50
 const UNSENT_MS_MAX = 2000
 
 /**
+ * What a service needs at the engine that answers a contract, whether it runs or not.
+ *
+ * @throws {SdkError} `invalid_declaration`, `capability_missing` when the transport carries no replies
+ */
+export function answererTopology(
+  service: string,
+  { name }: Pick<RequestContract, 'name'>,
+  { concurrency = CONCURRENCY }: AnswerOptions,
+  transport: Pick<Transport, 'name' | 'capabilities'>,
+): ConsumerTopology {
+  if (!Number.isInteger(concurrency) || concurrency < 1)
+    throw new SdkError(
+      'invalid_declaration',
+      `concurrency of "${name}" is ${concurrency}; it must be a whole number from 1`,
+    )
+  if (!transport.capabilities.replies)
+    throw new SdkError(
+      'capability_missing',
+      `"${name}" cannot be answered: the transport ${transport.name} carries no replies`,
+    )
+  return { queue: `${service}.${name}`, contract: { kind: 'request', type: name }, ordered: false, partitions: 1 }
+}
+
+/**
  * Answers the requests of one contract. Several processes, and several services of one name, compete: each request goes to
  * one of them. Requests whose time is over are dropped before they run.
  */
 export class Answerer<C extends RequestContract = RequestContract> {
+  /** To be declared at the transport before {@link start}. */
+  readonly topology: ConsumerTopology
   readonly #surroundings: RequestSurroundings
   readonly #asker: Asker
   readonly #contract: C
@@ -80,35 +106,14 @@ export class Answerer<C extends RequestContract = RequestContract> {
     options: AnswerOptions,
     handler: AnswerHandler<C>,
   ) {
-    const concurrency = options.concurrency ?? CONCURRENCY
-    if (!Number.isInteger(concurrency) || concurrency < 1)
-      throw new SdkError(
-        'invalid_declaration',
-        `concurrency of "${contract.name}" is ${concurrency}; it must be a whole number from 1`,
-      )
-    const { transport } = surroundings
-    if (!transport.capabilities.replies)
-      throw new SdkError(
-        'capability_missing',
-        `"${contract.name}" cannot be answered: the transport ${transport.name} carries no replies`,
-      )
+    const { service, transport } = surroundings
+    this.topology = answererTopology(service, contract, options, transport)
     this.#surroundings = surroundings
     this.#asker = asker
     this.#contract = contract
     this.#handler = handler
-    this.#concurrency = concurrency
+    this.#concurrency = options.concurrency ?? CONCURRENCY
     this.#once = options.once ?? false
-  }
-
-  /** To be declared at the transport before {@link start}. */
-  get topology(): ConsumerTopology {
-    const { name } = this.#contract
-    return {
-      queue: `${this.#surroundings.service}.${name}`,
-      contract: { kind: 'request', type: name },
-      ordered: false,
-      partitions: 1,
-    }
   }
 
   async start(): Promise<void> {

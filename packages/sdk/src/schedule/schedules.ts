@@ -82,20 +82,29 @@ export class Schedules<Tx> {
   /** @throws {SdkError} `peer_missing`, and `invalid_declaration` for an expression or time zone that cannot be read */
   async start(): Promise<void> {
     if (this.#declarations.size === 0) return
+    this.#running = await this.#read()
+    this.#pump.start()
+  }
+
+  /** Finds what {@link start} would find, and starts nothing. @throws {SdkError} as {@link start} */
+  async check(): Promise<void> {
+    if (this.#declarations.size > 0) await this.#read()
+  }
+
+  async stop(): Promise<void> {
+    await this.#pump.stop()
+    this.#running = null
+  }
+
+  async #read(): Promise<Running[]> {
     const readCron = await loadCron()
-    this.#running = [...this.#declarations.values()].map((declaration) => ({
+    return [...this.#declarations.values()].map((declaration) => ({
       declaration,
       cron: readCron(declaration.expression, declaration.timeZone, declaration.name),
       claimed: false,
       failures: 0,
       failedUntil: Number.NEGATIVE_INFINITY,
     }))
-    this.#pump.start()
-  }
-
-  async stop(): Promise<void> {
-    await this.#pump.stop()
-    this.#running = null
   }
 
   async #turn(): Promise<number> {
