@@ -12,6 +12,7 @@ export type SdkErrorCode =
   | 'invalid_data'
   | 'unknown_contract'
   | 'malformed_message'
+  | 'unknown_key'
   | 'too_large'
   | 'unroutable'
   | 'refused'

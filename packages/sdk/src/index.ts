@@ -1,6 +1,16 @@
 export { avro, avroUpcast } from './contract/avro-body.ts'
 export type { AvroType } from './contract/avro-body.ts'
-export type { BodyFormat, BodyShape, ProtobufField } from './contract/body-format.ts'
+export type {
+  BodyContext,
+  BodyFormat,
+  BodyLayer,
+  BodyShape,
+  ProtobufField,
+  ShapeLayer,
+  Written,
+} from './contract/body-format.ts'
+export { keyRing } from './contract/body-keys.ts'
+export type { BodyKey, BodyKeys } from './contract/body-keys.ts'
 export { command } from './contract/command.ts'
 export type { Command } from './contract/command.ts'
 export type { Contract, DataOf, Encoded, ReceivedOf } from './contract/contract.ts'
@@ -11,6 +21,8 @@ export type {
   Instance,
   NextOptions,
 } from './contract/declaration.ts'
+export { encrypted } from './contract/encrypted-body.ts'
+export type { EncryptedOptions } from './contract/encrypted-body.ts'
 export { event } from './contract/event.ts'
 export type { Event } from './contract/event.ts'
 export { json } from './contract/json-body.ts'
@@ -19,6 +31,7 @@ export type { ProtobufSchema } from './contract/protobuf-body.ts'
 export { request } from './contract/request.ts'
 export type { DeclaredPayload, ErrorSchemas, ErrorsOf, Request, RequestOptions } from './contract/request.ts'
 export type { DeclaredErrors, Payload, RequestContract } from './contract/request-contract.ts'
+export type { Digest } from './contract/version-chain.ts'
 export type { Description } from './description.ts'
 export { SdkError } from './errors.ts'
 export type { SdkErrorCode, SdkErrorOptions } from './errors.ts'

@@ -1,4 +1,5 @@
 import type { Message, MessageKind } from '../message/message.ts'
+import type { Digest } from './version-chain.ts'
 
 /** Data of a contract, ready to be sent. */
 export interface Encoded {
@@ -32,9 +33,17 @@ export interface Contract<
   /**
    * Validates the data and writes it.
    *
+   * @param id the message's; some forms of bodies cannot be written without it: they are for that message and no other
    * @throws {SdkError} `invalid_data` with the validator's issues
    */
-  readonly encode: (data: In) => Promise<Encoded>
+  readonly encode: (data: In, id?: string) => Promise<Encoded>
+  /**
+   * By what the data is known again, without a message being made of it. Validates as {@link encode} does.
+   *
+   * @param known an earlier digest that this one is to be compared with
+   * @throws {SdkError} as {@link encode}
+   */
+  readonly digest: (data: In, known?: string) => Promise<Digest>
   /**
    * Reads a message of any version up to this one, validates it and brings it to the newest version.
    *

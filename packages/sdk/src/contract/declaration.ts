@@ -6,7 +6,7 @@ import { assertContractName } from './contract-name.ts'
 import type { Contract } from './contract.ts'
 import { json } from './json-body.ts'
 import { keyOf, type KeyRule } from './key-rule.ts'
-import { newestOf, read, write, type VersionChain, type VersionDefinition } from './version-chain.ts'
+import { digestOf, newestOf, read, write, type VersionChain, type VersionDefinition } from './version-chain.ts'
 
 type InputOf<S extends StandardSchemaV1> = StandardSchemaV1.InferInput<S>
 type OutputOf<S extends StandardSchemaV1> = StandardSchemaV1.InferOutput<S>
@@ -163,10 +163,11 @@ export function contractOf<Kind extends MessageKind, Name extends string, In, Ou
     forward: chain.forward,
     sends,
     versions: chain.versions,
-    async encode(data) {
-      const { contentType, body, value } = await write(chain, sends, data)
+    async encode(data, id) {
+      const { contentType, body, value } = await write(chain, sends, data, { id: id ?? null, type: name })
       return { version: sends, contentType, body, key: key === null ? null : keyOf(key, value, name, version) }
     },
+    digest: (data, known) => digestOf(chain, sends, data, { id: null, type: name }, known ?? null),
     async decode(message: Message) {
       if (message.type !== name || message.kind !== kind)
         throw new SdkError(
@@ -174,7 +175,7 @@ export function contractOf<Kind extends MessageKind, Name extends string, In, Ou
           `the message is the ${message.kind} "${message.type}", not the ${kind} "${name}"; declare a contract of that kind and name, or have the sender say the kind that is meant`,
           { data: { kind: message.kind, type: message.type } },
         )
-      return (await read(chain, message, trusting)) as Out
+      return (await read(chain, message, trusting, { id: message.id, type: name })) as Out
     },
     of(data) {
       return { contract: this, type: name, data }

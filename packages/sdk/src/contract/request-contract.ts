@@ -3,10 +3,15 @@ import type { Contract, Encoded } from './contract.ts'
 
 /** How one kind of data is validated, written and read: a request has several of them, for what comes back. */
 export interface Payload<In = never, Out = unknown> {
-  /** @throws {SdkError} `invalid_data` with the validator's issues */
-  readonly encode: (data: In) => Promise<Omit<Encoded, 'key'>>
+  /**
+   * @param id the reply's
+   * @throws {SdkError} `invalid_data` with the validator's issues
+   */
+  readonly encode: (data: In, id?: string) => Promise<Omit<Encoded, 'key'>>
   /** @throws {SdkError} `unknown_contract` for a version that this program does not know, `invalid_data`, `malformed_message` */
-  readonly decode: (written: Pick<Message, 'version' | 'contentType' | 'body'>) => Promise<Out>
+  readonly decode: (
+    written: Pick<Message, 'version' | 'contentType' | 'body'> & Partial<Pick<Message, 'id'>>,
+  ) => Promise<Out>
 }
 
 /** The errors that a request declares, by name, with what comes with each. */

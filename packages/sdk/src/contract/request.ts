@@ -93,11 +93,11 @@ export function request<
   const errors = Object.entries<StandardSchemaV1>(options.errors ?? {}).map(([error, schema]) => {
     assertErrorName(name, error)
     const format = bodies?.errors?.[error] ?? json
-    return [error, payloadOf(`the error "${error}" of "${name}"`, schema, format)] as const
+    return [error, payloadOf(`the error "${error}" of "${name}"`, `${name} error ${error}`, schema, format)] as const
   })
   return requestOf(
     definition,
-    payloadOf(`the answer of "${name}"`, output, bodies?.output ?? json),
+    payloadOf(`the answer of "${name}"`, name, output, bodies?.output ?? json),
     Object.freeze(Object.fromEntries(errors)) as unknown as ErrorsOf<Errors>,
   )
 }
@@ -120,15 +120,20 @@ function requestOf<Name extends string, In, Out, AnswerIn, AnswerOut, Errors ext
   })
 }
 
-function payloadOf<In, Out>(what: string, schema: StandardSchemaV1, format: BodyFormat): DeclaredPayload<In, Out> {
+function payloadOf<In, Out>(
+  what: string,
+  type: string,
+  schema: StandardSchemaV1,
+  format: BodyFormat,
+): DeclaredPayload<In, Out> {
   const chain = firstOf(what, schema, format, false)
   return Object.freeze<DeclaredPayload<In, Out>>({
     definition: chain.versions[0]!,
-    async encode(data) {
-      const { contentType, body } = await write(chain, 1, data)
+    async encode(data, id) {
+      const { contentType, body } = await write(chain, 1, data, { id: id ?? null, type })
       return { version: 1, contentType, body }
     },
-    decode: async (written) => (await read(chain, written, false)) as Out,
+    decode: async (written) => (await read(chain, written, false, { id: written.id ?? null, type })) as Out,
   })
 }
 

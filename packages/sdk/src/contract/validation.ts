@@ -40,6 +40,21 @@ export function invalid(what: string, issues: readonly Issue[], cause?: unknown)
   })
 }
 
+/**
+ * An error without anything of the data in it: validators quote what they refuse, and errors are logged and stored where
+ * the data is not to be read. Where it is wrong is still told.
+ */
+export function discreet(error: unknown, what: string): unknown {
+  if (!(error instanceof SdkError) || error.code !== 'invalid_data') return error
+  const paths = ((error.data['issues'] ?? []) as readonly Issue[]).map(({ path }) => ({ path, message: 'is refused' }))
+  const where = paths.length === 0 ? '' : ` (${inWords(paths)})`
+  return new SdkError(
+    'invalid_data',
+    `the data is not what ${what} declares${where}; what is wrong with it is not told, because its bodies are encrypted: validate it beforehand to see`,
+    { data: { issues: paths } },
+  )
+}
+
 /** The issues of an {@link invalid}, in words. */
 export function told({ data }: SdkError): string {
   return inWords(data['issues'] as readonly Issue[])

@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { SdkError } from '../errors.ts'
 import type { Message } from '../message/message.ts'
-import type { BodyFormat } from './body-format.ts'
-import { invalid, textOf, told, validated } from './validation.ts'
+import type { BodyContext, BodyFormat, Written } from './body-format.ts'
+import { coreOf, isSecret, layerDigest, mediaTypeOf, wrapped } from './body-layers.ts'
+import { discreet, invalid, textOf, told, validated } from './validation.ts'
 
 /** One version of a contract's data. */
 export interface VersionDefinition {
@@ -24,6 +26,17 @@ export interface VersionChain {
   readonly forward: boolean
 }
 
+/** Which message a body belongs to: see {@link BodyContext}. */
+export type About = Pick<BodyContext, 'id' | 'type'>
+
+/** By what the same data is known again, without a message being made of it. */
+export interface Digest {
+  readonly version: number
+  readonly contentType: string
+  /** At most 200 characters; tells a stranger no more than the body that is sent. */
+  readonly digest: string
+}
+
 /** The newest version. */
 export function newestOf({ versions }: VersionChain): VersionDefinition {
   return versions[versions.length - 1]!
@@ -40,21 +53,54 @@ export async function write(
   chain: VersionChain,
   version: number,
   data: unknown,
-): Promise<{ contentType: string; body: Uint8Array; value: unknown }> {
+  about: About,
+): Promise<Written & { readonly value: unknown }> {
+  return discreetly(chain, async () => {
+    const { to, context, body, value } = await form(chain, version, data, about)
+    return { ...(await wrapped(to.format, body, context)), value }
+  })
+}
+
+/**
+ * What {@link write} would write, in few characters: the same for the same data, whatever its layers do.
+ *
+ * @param known an earlier one that this is to be compared with
+ * @throws {SdkError} `invalid_data`
+ */
+export async function digestOf(
+  chain: VersionChain,
+  version: number,
+  data: unknown,
+  about: About,
+  known: string | null,
+): Promise<Digest> {
+  return discreetly(chain, async () => {
+    const { to, body } = await form(chain, version, data, about)
+    const { contentType } = coreOf(to.format)
+    const plain = (): string => createHash('sha256').update(`${version} ${contentType} `).update(body).digest('hex')
+    return { version, contentType, digest: (await layerDigest(to.format, body, known)) ?? plain() }
+  })
+}
+
+/** Data in the innermost format of a version, and validated. */
+interface Formed {
+  readonly to: VersionDefinition
+  readonly context: BodyContext
+  readonly body: Uint8Array
+  /** What the newest version's validator makes of it. */
+  readonly value: unknown
+}
+
+async function form(chain: VersionChain, version: number, data: unknown, about: About): Promise<Formed> {
   const newest = newestOf(chain)
-  const written = await writeOne(chain, newest, data)
+  const written = await writeOne(chain, newest, data, about)
   let { value } = written
-  if (version === newest.version) return { contentType: newest.format.contentType, ...written }
+  if (version === newest.version) return { to: newest, ...written }
   for (const at of chain.versions.slice(version).toReversed()) {
     const to = chain.versions[at.version - 2]!
     const old = cast(at.down, value, `${named(chain, at)} to ${to.version}`)
     if (to.version > version) value = await validated(to.schema, old, named(chain, to))
-    else
-      return {
-        contentType: to.format.contentType,
-        body: (await writeOne(chain, to, old)).body,
-        value: written.value,
-      }
+    else return { to, ...(await writeOne(chain, to, old, about)), value: written.value }
   }
   throw new SdkError('invalid_declaration', `${chain.what} has no version ${version}`)
 }
@@ -65,18 +111,20 @@ export async function write(
  * @param trusting leaves the newest version's data unvalidated
  * @throws {SdkError} `unknown_contract`, `malformed_message`, `invalid_data`
  */
-export async function read(
-  chain: VersionChain,
-  written: Pick<Message, 'version' | 'contentType' | 'body'>,
-  trusting: boolean,
-): Promise<unknown> {
+export async function read(chain: VersionChain, written: Received, trusting: boolean, about: About): Promise<unknown> {
+  return discreetly(chain, () => readAny(chain, written, trusting, about))
+}
+
+type Received = Pick<Message, 'version' | 'contentType' | 'body'>
+
+async function readAny(chain: VersionChain, written: Received, trusting: boolean, about: About): Promise<unknown> {
   const newest = newestOf(chain)
-  if (written.version > newest.version) return readNewer(chain, written, trusting)
+  if (written.version > newest.version) return readNewer(chain, written, trusting, about)
   const first = chain.versions[written.version - 1]
   if (first === undefined) throw unknownVersion(chain, written.version)
   const checked = (version: VersionDefinition, data: unknown): unknown =>
     trusting && version === newest ? data : validated(version.schema, data, named(chain, version))
-  let value = await checked(first, await decoded(chain, first, written))
+  let value = await checked(first, await decoded(chain, first, written, about))
   for (const next of chain.versions.slice(written.version)) {
     const raised = cast(next.up, value, `${chain.what} version ${next.version - 1} to ${next.version}`)
     value = await checked(next, raised)
@@ -85,39 +133,45 @@ export async function read(
 }
 
 /** Reads a version of the future by the newest that is known; the validator lets pass what it knows. */
-async function readNewer(
-  chain: VersionChain,
-  written: Pick<Message, 'version' | 'contentType' | 'body'>,
-  trusting: boolean,
-): Promise<unknown> {
+async function readNewer(chain: VersionChain, written: Received, trusting: boolean, about: About): Promise<unknown> {
   if (!chain.forward) throw unknownVersion(chain, written.version)
   const newest = newestOf(chain)
   try {
-    const value = await decoded(chain, newest, written)
+    const value = await decoded(chain, newest, written, about)
     return trusting ? value : await validated(newest.schema, value, named(chain, newest))
   } catch (cause) {
-    if (cause instanceof SdkError && (cause.code === 'peer_missing' || cause.code === 'peer_unusable')) throw cause
+    if (
+      cause instanceof SdkError &&
+      (cause.retryable || cause.data['tampered'] === true || OTHER_CAUSES.has(cause.code))
+    )
+      throw cause
     throw unknownVersion(chain, written.version, cause)
   }
 }
+
+/** What keeps a message from being read that has nothing to do with its version. */
+const OTHER_CAUSES: ReadonlySet<string> = new Set(['peer_missing', 'peer_unusable', 'unknown_key'])
 
 async function writeOne(
   chain: VersionChain,
   version: VersionDefinition,
   data: unknown,
-): Promise<{ body: Uint8Array; value: unknown }> {
-  const { format, schema } = version
+  about: About,
+): Promise<Omit<Formed, 'to'>> {
+  const { schema } = version
+  const format = coreOf(version.format)
+  const context = { ...about, version: version.version, contentType: format.contentType }
   let body: Uint8Array
   let again: unknown
   try {
-    body = await format.encode(data)
-    again = await format.decode(body)
+    body = await format.encode(data, context)
+    again = await format.decode(body, context)
   } catch (cause) {
     if (cause instanceof SdkError) throw cause
     const message = `it has no form as ${format.contentType}: ${textOf(cause)}`
     throw invalid(named(chain, version), [{ path: '', message }], cause)
   }
-  return { body, value: await validatedAgain(schema, data, again, version, named(chain, version)) }
+  return { context, body, value: await validatedAgain(schema, data, again, format, named(chain, version)) }
 }
 
 /**
@@ -128,7 +182,7 @@ async function validatedAgain(
   schema: VersionDefinition['schema'],
   data: unknown,
   again: unknown,
-  { format }: VersionDefinition,
+  format: BodyFormat,
   what: string,
 ): Promise<unknown> {
   try {
@@ -152,18 +206,18 @@ async function validatedAgain(
 async function decoded(
   chain: VersionChain,
   version: VersionDefinition,
-  { contentType, body }: Pick<Message, 'contentType' | 'body'>,
+  { contentType, body, version: written }: Received,
+  about: About,
 ): Promise<unknown> {
-  const mediaType = contentType.split(';', 1)[0]!.trim().toLowerCase()
   const { format } = version
-  if (!format.reads(mediaType))
+  if (!format.reads(mediaTypeOf(contentType)))
     throw new SdkError(
       'malformed_message',
       `the body is ${contentType === '' ? 'of no content type' : `"${contentType}"`}, but ${named(chain, version)} is read from ${format.contentType}; send that, or declare a version with .body() of the other format`,
       { data: { field: 'contentType', contentType } },
     )
   try {
-    return await format.decode(body)
+    return await format.decode(body, { ...about, version: written, contentType })
   } catch (cause) {
     if (cause instanceof SdkError) throw cause
     throw new SdkError(
@@ -171,6 +225,16 @@ async function decoded(
       `the body of ${named(chain, version)} is no ${format.contentType}: ${textOf(cause)}`,
       { data: { field: 'body' }, cause },
     )
+  }
+}
+
+/** Where a version's bodies are secret, what is told of the data says nothing of it. */
+async function discreetly<T>(chain: VersionChain, work: () => Promise<T>): Promise<T> {
+  if (!chain.versions.some(({ format }) => isSecret(format))) return work()
+  try {
+    return await work()
+  } catch (error) {
+    throw discreet(error, chain.what)
   }
 }
 

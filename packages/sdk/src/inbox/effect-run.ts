@@ -120,8 +120,21 @@ export class EffectRun<Tx> {
     const sifted = await sift(work, declaration.contract, time.now())
     if (sifted.kind === 'ready') return sifted.work
     if (sifted.kind === 'expired') await outcomes.expire([work])
+    else if (sifted.kind === 'failed') await this.#unread(work, sifted.error)
     else await outcomes.refuse(work, sifted.reason, sifted.error)
     return null
+  }
+
+  /** Counted as a claim, in its turn; what an earlier attempt left unknown is still so at the next. */
+  async #unread(work: Work, error: unknown): Promise<void> {
+    const { outcomes } = this.#desk
+    const { entry } = work
+    if (entry === null) return outcomes.wait([work])
+    const isUnknown = entry.state === 'running' || outcomeUnknown(entry.errors)
+    await outcomes.fail(
+      work,
+      isUnknown ? new Uncertain(`${String(error)}; an earlier attempt is not verified`, { cause: error }) : error,
+    )
   }
 
   /**

@@ -6,6 +6,8 @@ import type { ReadWork, Work } from './work.ts'
 export type Sifted =
   | { readonly kind: 'ready'; readonly work: ReadWork }
   | { readonly kind: 'expired' }
+  /** What its body lies in or is locked with does not answer now: an attempt that failed. */
+  | { readonly kind: 'failed'; readonly error: unknown }
   | { readonly kind: 'refused'; readonly reason: string; readonly error: unknown }
 
 /** Reads the data, unless nobody needs it any more or nobody can. */
@@ -24,6 +26,7 @@ export async function sift(work: Work, contract: Contract, now: number): Promise
   try {
     return { kind: 'ready', work: { ...work, data: await contract.decode(message) } }
   } catch (error) {
+    if (error instanceof SdkError && error.retryable) return { kind: 'failed', error }
     return { kind: 'refused', reason: reasonOf(error), error }
   }
 }
@@ -31,6 +34,7 @@ export async function sift(work: Work, contract: Contract, now: number): Promise
 function reasonOf(error: unknown): string {
   if (error instanceof SdkError && error.code === 'unknown_contract') return 'unknown-contract'
   if (error instanceof SdkError && error.code === 'malformed_message') return 'malformed'
+  if (error instanceof SdkError && error.code === 'unknown_key') return 'unknown-key'
   return 'invalid-data'
 }
 

@@ -102,6 +102,9 @@ export class TransactionRun<Tx> {
       else if (sifted.kind === 'refused') {
         broken([work])
         await outcomes.refuse(work, sifted.reason, sifted.error)
+      } else if (sifted.kind === 'failed') {
+        broken([work])
+        await outcomes.fail(work, sifted.error)
       } else if (work.attempt > declaration.retry.attempts) {
         broken([work])
         await outcomes.fail(work, vanished(work))
@@ -138,7 +141,8 @@ export class TransactionRun<Tx> {
         laterKeys.add(work.key)
       } else if (sifted.kind === 'expired') await outcomes.expire([work])
       else if (sifted.kind === 'refused') await outcomes.refuse(work, sifted.reason, sifted.error)
-      // Somebody may have begun it, and come to grief with it: it is counted before it is begun again.
+      // Somebody may have begun it, and come to grief with it: it is counted before it is begun again. So is what cannot be
+      // read at the moment.
       else unbegun.push(work)
     }
     await outcomes.wait(unbegun)

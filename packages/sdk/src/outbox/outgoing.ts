@@ -97,7 +97,7 @@ export class OutgoingFactory {
     )
     try {
       // What the other kind of contract has in common with this one is all that is needed of either.
-      const encoded = await (contract as Contract<'event' | 'command', string, In>).encode(data)
+      const encoded = await (contract as Contract<'event' | 'command', string, In>).encode(data, id)
       const key = named('key', options.key) ?? named('key', encoded.key ?? undefined) ?? null
       const { bodyBytesMax } = transport.capabilities
       if (encoded.body.byteLength > bodyBytesMax)

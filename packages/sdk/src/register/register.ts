@@ -163,7 +163,8 @@ export class Register<Tx> {
     if (contract === undefined)
       throw new SdkError('unknown_contract', `${id} is a "${type}", which this program does not declare`)
     // The contract itself says whether it is what a sender may give.
-    const encoded = await contract.encode(data as never)
+    const editedId = newId()
+    const encoded = await contract.encode(data as never, editedId)
     if (contract.keyed && encoded.key !== message.key)
       throw new SdkError(
         'refused',
@@ -171,7 +172,7 @@ export class Register<Tx> {
       )
     const edited: Message = {
       ...message,
-      id: newId(),
+      id: editedId,
       version: encoded.version,
       contentType: encoded.contentType,
       body: encoded.body,

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { Contract, DataOf, Encoded } from '../contract/contract.ts'
+import type { Contract, DataOf } from '../contract/contract.ts'
+import type { Digest } from '../contract/version-chain.ts'
 import { SdkError } from '../errors.ts'
 import type { OutgoingBuffer } from '../outbox/outgoing-buffer.ts'
 import type { Outbox } from '../outbox/outbox.ts'
@@ -8,7 +9,7 @@ import type { Message } from '../message/message.ts'
 import type { RegisterEntry } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
 import { milliseconds, type Duration } from '../time/duration.ts'
-import type { SettingsDirectory } from './message-settings.ts'
+import type { MessageSettings, SettingsDirectory } from './message-settings.ts'
 import { HEADS } from './selection.ts'
 
 /** Contracts whose messages go through the outbox. */
@@ -98,8 +99,8 @@ export class Submission<Tx> {
     named('externalId', externalId)
     const { service, store } = this.#surroundings
     const id = submissionId(service, contract.name, externalId)
-    const encoded = await contract.encode(data as never)
-    const memory = memoryOf(id, contract, encoded, externalId, service, await store.now())
+    const digest = await contract.digest(data as never)
+    const memory = memoryOf(id, contract, digest, externalId, service, await store.now())
     const repeated = !(await this.#within(async (buffer, tx) => {
       const [verdict] = await store.inbox.begin(tx, SUBMISSIONS, [memory], false)
       if (verdict?.kind !== 'new') return false
@@ -109,7 +110,7 @@ export class Submission<Tx> {
     if (repeated) {
       const filter = { id, direction: 'in', consumer: SUBMISSIONS } as const
       const [known] = (await store.register.list(filter, 1, null, HEADS)).entries
-      if (known !== undefined && known.key !== memory.key)
+      if (known !== undefined && known.key !== memory.key && !(await isSame(contract, data, known.key)))
         throw new SdkError(
           'refused',
           `${contract.name} with the external id ${JSON.stringify(externalId)} was submitted before with other data; use another id for another message`,
@@ -192,13 +193,9 @@ export class Submission<Tx> {
     options: SendOptions,
   ): Promise<string> {
     const settings = this.#settings.of(contract.name)
-    if (settings?.bodyBytesMax !== undefined) {
-      const { body } = await contract.encode(data as never)
-      checkSize(contract.name, body.byteLength, settings.system, settings.bodyBytesMax)
-    }
     const ttl = options.ttl ?? settings?.ttl
     // What the other kind of contract has in common with this one is all that is needed of either.
-    const command = contract as Contract<'command', string, DataOf<C>>
+    const command = limited(contract as Contract<'command', string, DataOf<C>>, settings)
     return buffer.scopeOf(null).send(command, data, ttl === undefined ? options : { ...options, ttl })
   }
 }
@@ -213,7 +210,7 @@ export const SUBMISSIONS = 'submissions'
 function memoryOf(
   id: string,
   contract: SendableContract,
-  { version, contentType, body }: Encoded,
+  { version, contentType, digest }: Digest,
   externalId: string,
   source: string,
   time: number,
@@ -225,12 +222,21 @@ function memoryOf(
     version,
     source,
     time,
-    key: createHash('sha256').update(`${version} ${contentType} `).update(body).digest('hex'),
+    key: digest,
     keySeq: null,
     contentType,
     body: new Uint8Array(),
     metadata: { correlationId: id, externalId },
   }
+}
+
+/** Digests of the same data differ when a key was changed between them; then the earlier one is made again. */
+async function isSame<C extends SendableContract>(
+  contract: C,
+  data: DataOf<C>,
+  known: string | null,
+): Promise<boolean> {
+  return known !== null && (await contract.digest(data as never, known)).digest === known
 }
 
 /** The id of what another system calls by a name: the same wherever and whenever it is submitted (UUIDv8, RFC 9562 §5.8). */
@@ -242,6 +248,23 @@ export function submissionId(service: string, contract: string, externalId: stri
   hash[8] = (hash[8]! & 0x3f) | 0x80
   const hex = hash.toString('hex')
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
+}
+
+/** The contract, with what its messages may have at most. */
+function limited<In>(
+  contract: Contract<'command', string, In>,
+  settings: MessageSettings | undefined,
+): Contract<'command', string, In> {
+  if (settings?.bodyBytesMax === undefined) return contract
+  const { system, bodyBytesMax } = settings
+  return {
+    ...contract,
+    async encode(data, id) {
+      const encoded = await contract.encode(data, id)
+      checkSize(contract.name, encoded.body.byteLength, system, bodyBytesMax)
+      return encoded
+    },
+  }
 }
 
 function checkSize(contract: string, bytes: number, system: string, max: number): void {

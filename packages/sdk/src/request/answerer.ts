@@ -190,21 +190,22 @@ export class Answerer<C extends RequestContract = RequestContract> {
   }
 
   async #answer(request: Message, replyTo: string): Promise<void> {
-    const { clock, telemetry } = this.#surroundings
+    const { clock, newId, telemetry } = this.#surroundings
     const span = this.#span(request)
     const startedAt = clock.monotonic()
-    const outcome = await telemetry.within(span, () => this.#run(request))
+    const id = newId()
+    const outcome = await telemetry.within(span, () => this.#run(request, id))
     const elapsed = (clock.monotonic() - startedAt) / 1000
     telemetry.record(METRIC.processDuration, elapsed, {
       ...this.#attributes(),
       ...(outcome.cause === undefined ? {} : { [ATTRIBUTE.errorType]: errorTypeOf(outcome.cause) }),
     })
-    await this.#reply(request, replyTo, outcome, span)
+    await this.#reply(request, id, replyTo, outcome, span)
     span.end(outcome.cause)
   }
 
   /** Runs the handler until it has an outcome or nobody waits for one. */
-  async #run(request: Message): Promise<Outcome> {
+  async #run(request: Message, replyId: string): Promise<Outcome> {
     const { clock, log } = this.#surroundings
     const contract = this.#contract
     let data: ReceivedOf<C>
@@ -228,9 +229,10 @@ export class Answerer<C extends RequestContract = RequestContract> {
         fail,
         ask: this.#asker.askBecauseOf(request),
       })
-      return { written: await contract.answer.encode(value as never) }
+      return { written: await contract.answer.encode(value as never, replyId) }
     } catch (cause) {
-      if (cause instanceof Declined && Object.hasOwn(contract.errors, cause.error)) return await this.#declined(cause)
+      if (cause instanceof Declined && Object.hasOwn(contract.errors, cause.error))
+        return await this.#declined(cause, replyId)
       log.error({ err: cause, request: request.id, contract: contract.name }, 'the handler of a request failed')
       // What went wrong may be nobody else's business; the request's id is what the two logs share.
       return failed(`the answerer of ${contract.name} failed; its log says why, under request ${request.id}`, cause)
@@ -240,9 +242,9 @@ export class Answerer<C extends RequestContract = RequestContract> {
     }
   }
 
-  async #declined({ error, value }: Declined): Promise<Outcome> {
+  async #declined({ error, value }: Declined, replyId: string): Promise<Outcome> {
     try {
-      return { written: await this.#contract.errors[error]!.encode(value as never), error }
+      return { written: await this.#contract.errors[error]!.encode(value as never, replyId), error }
     } catch (cause) {
       const text = `the answerer of ${this.#contract.name} failed: what came with its "${error}" is not what it declares`
       this.#surroundings.log.error({ err: cause, contract: this.#contract.name }, text)
@@ -251,11 +253,10 @@ export class Answerer<C extends RequestContract = RequestContract> {
   }
 
   /** Sends the reply, again and again while somebody waits for it: the same one, so that the asker takes the first. */
-  async #reply(request: Message, replyTo: string, outcome: Outcome, span: Span): Promise<void> {
-    const { clock, log, newId, service, telemetry, transport } = this.#surroundings
+  async #reply(request: Message, id: string, replyTo: string, outcome: Outcome, span: Span): Promise<void> {
+    const { clock, log, service, telemetry, transport } = this.#surroundings
     let { written, error } = outcome
     let replaced = false
-    const id = newId()
     for (let failures = 0; ; failures++) {
       if (remainingMs(request, clock.now()) <= 0) {
         telemetry.count(METRIC.requestsExpired, 1, { [ATTRIBUTE.destination]: this.#contract.name })

@@ -116,12 +116,12 @@ export class Asker {
     because: Cause | null,
   ): Promise<AnswerOf<C>> {
     // What comes back is of this contract, because it is looked up by the request's id.
-    return (await this.#outcome(contract, () => contract.encode(data as never), options, because)) as AnswerOf<C>
+    return (await this.#outcome(contract, (id) => contract.encode(data as never, id), options, because)) as AnswerOf<C>
   }
 
   async #outcome(
     contract: RequestContract,
-    encode: () => Promise<Encoded>,
+    encode: (id: string) => Promise<Encoded>,
     options: AskOptions,
     because: Cause | null,
   ): Promise<Answer> {
@@ -146,7 +146,7 @@ export class Asker {
     const id = newId()
     const span = this.#span(contract.name, id)
     const make = async (): Promise<Message> => {
-      const encoded = await encode()
+      const encoded = await encode(id)
       const trace = span.traceparent === undefined ? telemetry.current() : span
       return requestMessage({ id, type: contract.name, source: service, time, encoded, deadline, because, trace })
     }

@@ -145,6 +145,7 @@ const FindExpert = {
   version: 1,
   keyed: false,
   encode: async (data: Skill): Promise<Encoded> => ({ ...(await skills.encode(data)), key: null }),
+  digest: () => Promise.reject(new Error('nobody submits a request')),
   decode: async (message: Message): Promise<Skill> => skills.decode(message),
   answer: json<{ expertId: number }>((data) => typeof data?.expertId === 'number'),
   errors: {

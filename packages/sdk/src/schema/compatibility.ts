@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { ProtobufField } from '../contract/body-format.ts'
+import type { ProtobufField, ShapeLayer } from '../contract/body-format.ts'
 import type { BodyEntry, ContractEntry, Manifest, VersionEntry } from './manifest.ts'
 import { gapsBetween } from './schema-gap.ts'
 
@@ -176,10 +176,21 @@ function bodies(place: Place, sent: BodyEntry, taken: BodyEntry): Finding[] {
 /** Why the bytes of one are not those of the other; null when they are. */
 function shapeGap({ shape: sent }: BodyEntry, { shape: taken }: BodyEntry): string | null {
   if (sent.format !== taken.format) return `bodies are sent as ${sent.format} and read as ${taken.format}`
+  const layers = layerGap(sent.layers ?? [], taken.layers ?? [])
+  if (layers !== null) return layers
   if ('schema' in sent && 'schema' in taken && !isDeepStrictEqual(layout(sent.schema), layout(taken.schema)))
     return 'the Avro schema is another one, and Avro bodies can be read only by the schema that wrote them'
   if ('fields' in sent && 'fields' in taken) return fieldGap(sent.fields, taken.fields)
   return null
+}
+
+/** A layer that is sent has to be taken off; one that is expected has to be there, unless it may be missing. */
+function layerGap(sent: readonly ShapeLayer[], taken: readonly ShapeLayer[]): string | null {
+  const [names, known] = [sent, taken].map((layers) => layers.map(({ name }) => name)) as [string[], string[]]
+  const expected = taken.filter(({ name, optional }) => !optional || names.includes(name)).map(({ name }) => name)
+  if (isDeepStrictEqual(names, expected)) return null
+  const inWords = (layers: readonly string[]): string => (layers.length === 0 ? 'as they are' : layers.join(', in '))
+  return `bodies are sent ${inWords(names)} and read ${inWords(known)}`
 }
 
 function fieldGap(sent: readonly ProtobufField[], taken: readonly ProtobufField[]): string | null {
