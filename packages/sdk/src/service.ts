@@ -27,6 +27,7 @@ import {
 } from './inbox/declaration.ts'
 import { silentLog, standardErrorLog, unfailing } from './log.ts'
 import { uuidV7 } from './message/message-id.ts'
+import type { OutboxLimit } from './outbox/depth-limit.ts'
 import type { RelayOptions } from './outbox/relay-options.ts'
 import type { Retention } from './outbox/cleaner.ts'
 import type { Sendable, SendOptions } from './outbox/outgoing.ts'
@@ -58,6 +59,8 @@ export interface ServiceOptions<Tx> {
   readonly sends?: readonly Contract[]
   /** How the outbox is sent; `false` leaves it to other processes. */
   readonly relay?: RelayOptions | false
+  /** How many messages may wait to be sent. Default: as many as the database holds. */
+  readonly outbox?: OutboxLimit
   /** How long what is done with is kept. */
   readonly retention?: Retention
   /** How messages to and from external systems are treated. */
@@ -159,10 +162,9 @@ export class Service<Tx> {
    */
   async transaction<T>(work: (tx: Tx, scope: Scope) => Promise<T>): Promise<T> {
     const { outbox, surroundings } = this.runtime
-    // Delays of a service that was never started would go by its machine's clock.
-    await outbox.time.refresh()
+    const buffer = await outbox.prepare()
     const done = await surroundings.store.transaction(async (tx) => {
-      const outgoing = outbox.buffer(tx)
+      const outgoing = buffer(tx)
       try {
         const result = await work(tx, outgoing.scopeOf(null))
         await outgoing.flush()
@@ -389,7 +391,7 @@ export class Service<Tx> {
   }
 
   #assemble(replaced: Replaced<Tx>): Runtime<Tx> {
-    const { form = cloudEvents, relay, retention, asks = {} } = this.#options
+    const { form = cloudEvents, relay, retention, outbox: limit, asks = {} } = this.#options
     const {
       clock = systemClock,
       random = systemRandom,
@@ -416,7 +418,11 @@ export class Service<Tx> {
       form,
       asks,
       settings: this.settings,
-      outbox: { ...(relay === undefined ? {} : { relay }), ...(retention === undefined ? {} : { retention }) },
+      outbox: {
+        ...(relay === undefined ? {} : { relay }),
+        ...(retention === undefined ? {} : { retention }),
+        ...(limit === undefined ? {} : { limit }),
+      },
     })
   }
 }

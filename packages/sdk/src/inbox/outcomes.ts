@@ -56,6 +56,17 @@ export class Outcomes<Tx> {
     await this.#note(works, () => ({ state: 'waiting', dueAt, uncounted: true }))
   }
 
+  /**
+   * What its handler sends has no room in the outbox, which is not its fault. The engine is rid of it meanwhile: what waits
+   * in the outbox may be for the same queue, and that has to be emptied for it.
+   */
+  async postpone(work: Work, pauseMs: number): Promise<void> {
+    const { surroundings, consumer, time } = this.#desk
+    const fields = { consumer, message: work.message.id, againInMs: pauseMs }
+    surroundings.log.debug(fields, 'the outbox is full; a handler that sends is run again later')
+    await this.wait([work], Math.round(time.now() + pauseMs))
+  }
+
   /** Nobody needs them any more. */
   async expire(works: readonly Work[]): Promise<void> {
     for (const _ of works) this.#desk.meter.expired()

@@ -1,5 +1,6 @@
 import { SdkError } from '../errors.ts'
 import type { Outbox } from '../outbox/outbox.ts'
+import { outboxIsFull } from '../outbox/depth-limit.ts'
 import type { OutgoingBuffer } from '../outbox/outgoing-buffer.ts'
 import type { Verdict } from '../store/port.ts'
 import type { BatchDeclaration, HandlerContext, ItemResult, OnDeclaration } from './declaration.ts'
@@ -172,7 +173,11 @@ export class TransactionRun<Tx> {
       broken([only])
       this.#losses.forget([only])
       // Whoever has the claim now does the rest.
-      if (!hasCode(error, 'lease_lost') || only.entry === null) await outcomes.fail(only, culprits.get(only) ?? error)
+      if (hasCode(error, 'lease_lost') && only.entry !== null) return
+      const failure = culprits.get(only) ?? error
+      const pauseMs = outboxIsFull(failure)
+      if (pauseMs === null) await outcomes.fail(only, failure)
+      else await outcomes.postpone(only, pauseMs)
       return
     }
   }

@@ -2,12 +2,14 @@ import { expect, test } from 'vitest'
 import { METRIC } from '../telemetry/conventions.ts'
 import { OutboxWorld } from '../testing/outbox-world.ts'
 import { depthGauges } from './depth-gauges.ts'
+import { DepthLook } from './depth-look.ts'
 import { StoreTime } from './store-time.ts'
 
 test('what is kept and not done counts, and whether the engine is there', async () => {
   const world = new OutboxWorld()
   const surroundings = world.process()
-  const end = depthGauges(surroundings as never, new StoreTime(world.store, world.clock))
+  const look = new DepthLook(surroundings.store.outbox as never, world.clock)
+  const end = depthGauges(surroundings as never, new StoreTime(world.store, world.clock), look)
   await world.store.inbox.keep('desk.close', [
     { message: { ...world.draft(), keySeq: null }, state: 'parked', attempts: 1, dueAt: 0 },
   ])

@@ -1,24 +1,12 @@
-import type { OutboxDepth } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
 import type { Attributes } from '../telemetry/telemetry.ts'
+import type { DepthLook } from './depth-look.ts'
 import type { StoreTime } from './store-time.ts'
 import { ATTRIBUTE, METRIC } from '../telemetry/conventions.ts'
 
-/** Gauges that are collected together share what the store said. */
-const SHARED_MS = 1_000
-
 /** Reports how full outbox and inbox are, how late the timers, and whether the engine is there. Returns what ends it. */
-export function depthGauges(surroundings: Surroundings<never>, time: StoreTime): () => void {
-  const { clock, store, telemetry } = surroundings
-  let askedAt = Number.NEGATIVE_INFINITY
-  let answer: Promise<OutboxDepth> | null = null
-  const depth = (): Promise<OutboxDepth> => {
-    if (answer === null || clock.monotonic() - askedAt >= SHARED_MS) {
-      askedAt = clock.monotonic()
-      answer = store.outbox.depth()
-    }
-    return answer
-  }
+export function depthGauges(surroundings: Surroundings<never>, time: StoreTime, look: DepthLook): () => void {
+  const { store, telemetry } = surroundings
   const ageOf = (at: number | null): number => (at === null ? 0 : Math.max(time.now() - at, 0) / 1000)
   const gauge = (name: string, read: () => Promise<number>): (() => void) =>
     telemetry.gauge(name, async () => [{ value: await read(), attributes: NONE }])
@@ -33,10 +21,10 @@ export function depthGauges(surroundings: Surroundings<never>, time: StoreTime):
         attributes: { [ATTRIBUTE.consumerGroup]: consumer, [ATTRIBUTE.state]: state },
       }))
     }),
-    gauge(METRIC.outboxPending, async () => (await depth()).pending),
-    gauge(METRIC.outboxOldestAge, async () => ageOf((await depth()).oldestAt)),
-    gauge(METRIC.outboxParked, async () => (await depth()).parked),
-    gauge(METRIC.outboxParkedKeys, async () => (await depth()).parkedKeys),
+    gauge(METRIC.outboxPending, async () => (await look.read()).pending),
+    gauge(METRIC.outboxOldestAge, async () => ageOf((await look.read()).oldestAt)),
+    gauge(METRIC.outboxParked, async () => (await look.read()).parked),
+    gauge(METRIC.outboxParkedKeys, async () => (await look.read()).parkedKeys),
     gauge(METRIC.timersOverdue, async () => ageOf(await store.timers.nextDue())),
   ]
   return () => {

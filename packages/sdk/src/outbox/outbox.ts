@@ -4,6 +4,8 @@ import type { SendOptions } from './outgoing.ts'
 import type { RelayOptions } from './relay-options.ts'
 import { Cleaner, type Retention } from './cleaner.ts'
 import { depthGauges } from './depth-gauges.ts'
+import { DepthLimit, type OutboxLimit } from './depth-limit.ts'
+import { DepthLook } from './depth-look.ts'
 import { OutgoingBuffer } from './outgoing-buffer.ts'
 import { OutgoingFactory } from './outgoing.ts'
 import { relaySettings } from './relay-options.ts'
@@ -16,6 +18,8 @@ export interface OutboxOptions {
   /** `false` for processes that only write: others send what they publish. */
   readonly relay?: RelayOptions | false
   readonly retention?: Retention
+  /** Default: none. */
+  readonly limit?: OutboxLimit
 }
 
 /** Most transactions commit within this time after the last message was added to them: until then nobody is told, in ms. */
@@ -32,6 +36,8 @@ export class Outbox<Tx> {
   readonly #relay: Relay<Tx> | null
   readonly #timers: Timers<Tx>
   readonly #cleaner: Cleaner<Tx>
+  readonly #look: DepthLook
+  readonly #limit: DepthLimit | null
   #endGauges: () => void = () => {}
   #telling: Timer | null = null
   #toldAt = Number.NEGATIVE_INFINITY
@@ -46,6 +52,11 @@ export class Outbox<Tx> {
     this.#timers = new Timers(surroundings, this.time, settings.pollMs, () =>
       this.committed({ messages: 1, dueAt: null }),
     )
+    this.#look = new DepthLook(surroundings.store.outbox, surroundings.clock)
+    this.#limit =
+      options.limit === undefined
+        ? null
+        : new DepthLimit(surroundings as Surroundings<never>, this.#look, options.limit)
     this.#cleaner = new Cleaner(surroundings, this.time, options.retention)
   }
 
@@ -65,12 +76,35 @@ export class Outbox<Tx> {
       if (goesByTime(options)) await this.time.refresh(tx)
       return this.#factory.make(contract, data, options, cause)
     }
-    return immediateScope(this.#surroundings.store, tx, { make }, (added) => this.#expect(added))
+    return immediateScope(this.#surroundings.store, tx, { make }, (added) => this.#expect(added), this.#limit)
   }
 
-  /** Collects the messages of handlers that share a transaction. */
+  /** Collects the messages of handlers that share a transaction. A full outbox takes none of them; they do not wait. */
   buffer(tx: Tx): OutgoingBuffer<Tx> {
-    return new OutgoingBuffer(this.#surroundings.store, tx, this.#factory, (added) => this.committed(added))
+    return this.#buffer(tx, this.#limit)
+  }
+
+  /** Collects messages that are few, and would be missed: a full outbox takes them, too. */
+  unlimitedBuffer(tx: Tx): OutgoingBuffer<Tx> {
+    return this.#buffer(tx, null)
+  }
+
+  /**
+   * To be waited for before a transaction begins that is going to send: asks the store for its time, and waits for room
+   * where that was declared, because nothing is locked yet. @returns what collects its messages
+   *
+   * @throws {SdkError} `overloaded`
+   */
+  async prepare(): Promise<(tx: Tx) => OutgoingBuffer<Tx>> {
+    // While the transaction is open it could not be asked for, where there is one connection.
+    await this.time.refresh()
+    if (this.#limit?.blocks !== true) return (tx) => this.buffer(tx)
+    await this.#limit.admit(1, false)
+    return (tx) => this.unlimitedBuffer(tx)
+  }
+
+  #buffer(tx: Tx, limit: DepthLimit | null): OutgoingBuffer<Tx> {
+    return new OutgoingBuffer(this.#surroundings.store, tx, this.#factory, (added) => this.committed(added), limit)
   }
 
   /**
@@ -81,8 +115,9 @@ export class Outbox<Tx> {
   async start(): Promise<void> {
     await this.#relay?.checkCompany()
     await this.time.refresh()
+    await this.#limit?.start()
     this.#endGauges()
-    this.#endGauges = depthGauges(this.#surroundings as Surroundings<never>, this.time)
+    this.#endGauges = depthGauges(this.#surroundings as Surroundings<never>, this.time, this.#look)
     if (this.#relay === null) return
     this.#relay.start()
     this.#timers.start()
@@ -92,6 +127,7 @@ export class Outbox<Tx> {
   /** Finishes what is being sent. What is left is sent by other processes, or after the next start. */
   async stop(): Promise<void> {
     this.#endGauges()
+    this.#limit?.stop()
     this.#telling?.cancel()
     this.#telling = null
     await Promise.all([this.#cleaner.stop(), this.#timers.stop()])

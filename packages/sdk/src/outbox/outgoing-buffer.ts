@@ -1,11 +1,12 @@
 import type { Message } from '../message/message.ts'
 import type { Store } from '../store/port.ts'
 import type { Cause } from './cause.ts'
+import type { DepthLimit } from './depth-limit.ts'
 import type { Outgoing, OutgoingFactory, Sendable, SendOptions } from './outgoing.ts'
 import { SdkError } from '../errors.ts'
 import { causeOf } from './cause.ts'
 import { named } from './outgoing.ts'
-import { addAll, checkCount, type Added, type Scope, type SendArguments } from './scope.ts'
+import { addAll, checkCount, countNow, type Added, type Scope, type SendArguments } from './scope.ts'
 
 /** A place in the order of the messages, taken when a handler calls, before its data is written. */
 interface Place {
@@ -22,16 +23,25 @@ export class OutgoingBuffer<Tx> {
   readonly #tx: Tx
   readonly #factory: OutgoingFactory
   readonly #committed: (added: Added) => void
+  readonly #limit: Pick<DepthLimit, 'check'> | null
   #places: Place[] = []
   readonly #cancels: Promise<boolean>[] = []
   #over = false
   #added: Added = { messages: 0, dueAt: null }
 
-  constructor(store: Store<Tx>, tx: Tx, factory: OutgoingFactory, committed: (added: Added) => void) {
+  /** @param limit that is asked before anything is written; null for none */
+  constructor(
+    store: Store<Tx>,
+    tx: Tx,
+    factory: OutgoingFactory,
+    committed: (added: Added) => void,
+    limit: Pick<DepthLimit, 'check'> | null = null,
+  ) {
     this.#store = store
     this.#tx = tx
     this.#factory = factory
     this.#committed = committed
+    this.#limit = limit
   }
 
   /** What the handler of a message gets, or a schedule without one. `cancel` is a statement of its own, right away. */
@@ -54,13 +64,17 @@ export class OutgoingBuffer<Tx> {
    * Writes all messages into the transaction, and takes no more. Waits for calls that the handlers did not wait for.
    *
    * @throws what any of the calls failed with, also when the handler caught it: a transaction never commits without a
-   * message that it was asked to send
+   * message that it was asked to send; `overloaded` when the outbox is full
    */
   async flush(): Promise<void> {
     this.#checkRunning()
     this.#over = true
     await Promise.all(this.#cancels)
     const outgoing = await Promise.all(this.#places.map((place) => place.outgoing))
+    if (this.#limit !== null) {
+      const count = countNow(outgoing)
+      if (count > 0) this.#limit.check(count)
+    }
     this.#added = await addAll(this.#store, this.#tx, outgoing)
   }
 

@@ -1,5 +1,6 @@
 import type { Contract } from '../contract/contract.ts'
 import type { Store } from '../store/port.ts'
+import type { DepthLimit } from './depth-limit.ts'
 import type { Outgoing, OutgoingFactory, Sendable, SendOptions } from './outgoing.ts'
 import { SdkError } from '../errors.ts'
 import { named } from './outgoing.ts'
@@ -12,7 +13,7 @@ export const SCOPE_MESSAGES_MAX = 10_000
  * taken apart. The order of the calls is the order of the messages, also of calls that nobody waited for in between.
  *
  * All of them throw {@link SdkError} `invalid_data` and `too_large` for the message, `transaction_over` when nothing can be
- * added any more, and what the store says of the transaction.
+ * added any more, `overloaded` when the outbox has a limit and is full, and what the store says of the transaction.
  */
 export interface Scope {
   /** Says that something happened, to whoever wants to know. @returns the message's id */
@@ -75,6 +76,11 @@ export async function addAll<Tx>(
   return { messages: drafts.size, dueAt: later.reduce((least, { dueAt }) => Math.min(least, dueAt), Infinity) }
 }
 
+/** Of these, messages that go to the outbox now, and not later. */
+export function countNow(outgoing: readonly Outgoing[]): number {
+  return outgoing.reduce((count, { dueAt }) => (dueAt === null ? count + 1 : count), 0)
+}
+
 /** @throws {SdkError} `too_large` */
 export function checkCount(count: number): void {
   if (count > SCOPE_MESSAGES_MAX)
@@ -89,12 +95,14 @@ export function checkCount(count: number): void {
  * The scope of an application's own transaction: every call is one statement, right away.
  *
  * @param added is told what was added; nobody knows when the transaction will commit
+ * @param limit that is asked before anything is written; null for none
  */
 export function immediateScope<Tx>(
   store: Store<Tx>,
   tx: Tx,
   factory: Pick<OutgoingFactory, 'make'>,
   added: (what: Added) => void,
+  limit: Pick<DepthLimit, 'admit'> | null = null,
 ): Scope {
   if (!store.isTransaction(tx))
     throw new SdkError(
@@ -115,6 +123,11 @@ export function immediateScope<Tx>(
       checkCount((count += messages.length))
       const outgoing: Outgoing[] = []
       for (const [contract, data, options] of messages) outgoing.push(await factory.make(contract, data, options))
+      if (limit !== null) {
+        checkRunning(store, tx)
+        const now = countNow(outgoing)
+        if (now > 0) await limit.admit(now, true)
+      }
       checkRunning(store, tx)
       added(await addAll(store, tx, outgoing))
       return outgoing.map(({ draft }) => draft.id)

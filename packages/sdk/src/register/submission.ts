@@ -58,14 +58,10 @@ const LOOK_MS_MAX = 100
  */
 export class Submission<Tx> {
   readonly #surroundings: Surroundings<Tx>
-  readonly #outbox: Pick<Outbox<Tx>, 'buffer' | 'time'>
+  readonly #outbox: Pick<Outbox<Tx>, 'prepare'>
   readonly #settings: SettingsDirectory
 
-  constructor(
-    surroundings: Surroundings<Tx>,
-    outbox: Pick<Outbox<Tx>, 'buffer' | 'time'>,
-    settings: SettingsDirectory,
-  ) {
+  constructor(surroundings: Surroundings<Tx>, outbox: Pick<Outbox<Tx>, 'prepare'>, settings: SettingsDirectory) {
     this.#surroundings = surroundings
     this.#outbox = outbox
     this.#settings = settings
@@ -75,7 +71,7 @@ export class Submission<Tx> {
    * Creates a message, to be sent as soon as can be, or when the options say.
    *
    * @returns its id
-   * @throws {SdkError} `invalid_data`, `too_large`, `store_down`
+   * @throws {SdkError} `invalid_data`, `too_large`, `store_down`, `overloaded`
    */
   async createMessage<C extends SendableContract>(
     contract: C,
@@ -174,10 +170,9 @@ export class Submission<Tx> {
 
   /** Runs `work` in a transaction, and has what it sends looked for when that has committed. */
   async #within<T>(work: (buffer: OutgoingBuffer<Tx>, tx: Tx) => Promise<T>): Promise<T> {
-    // While the transaction is open it could not be asked for, where there is one connection.
-    await this.#outbox.time.refresh()
+    const bufferOf = await this.#outbox.prepare()
     const { buffer, result } = await this.#surroundings.store.transaction(async (tx) => {
-      const filling = this.#outbox.buffer(tx)
+      const filling = bufferOf(tx)
       const made = await work(filling, tx)
       await filling.flush()
       return { buffer: filling, result: made }

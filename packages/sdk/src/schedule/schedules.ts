@@ -176,7 +176,7 @@ export class Schedules<Tx> {
     const buffer = await store.transaction(async (tx) => {
       // Another process was faster: the occurrences are its.
       if (!(await store.schedules.save(tx, next, row))) return null
-      const outgoing = this.#outbox.buffer(tx)
+      const outgoing = this.#outbox.unlimitedBuffer(tx)
       await outgoing.scopeOf(null).publishAll(messages)
       await outgoing.flush()
       return outgoing

@@ -20,6 +20,8 @@ import type { Message } from '../message/message.ts'
 export interface Store<Tx> {
   /** For the operator: `postgres`, `sqlite via kysely`. */
   readonly name: string
+  /** Whether a transaction that has written keeps all others from writing until it ends, as in SQLite. Default: it does not. */
+  readonly oneWriter?: boolean
   /** Whether the handle is a transaction that statements can be added to. Never true for the database's root handle. */
   isTransaction(handle: unknown): handle is Tx
   /**

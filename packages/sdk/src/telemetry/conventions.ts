@@ -78,6 +78,8 @@ export const METRIC = {
   outboxLag: 'stathmos.sdk.outbox.lag',
   /** Counter, by outcome: messages that could not be sent. */
   outboxFailures: 'stathmos.sdk.outbox.failures',
+  /** Counter, by outcome (`refused`, `waited`): messages that met a full outbox. */
+  outboxFull: 'stathmos.sdk.outbox.full',
   /** Counter: sent messages whose bucket had another owner by then; their consumers may see them twice. */
   outboxLeaseLost: 'stathmos.sdk.outbox.lease_lost',
 

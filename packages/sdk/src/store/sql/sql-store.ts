@@ -47,6 +47,7 @@ export function sqlStore<Tx>(driver: SqlDriver<Tx>, options: SqlStoreOptions = {
   const bell = new Bell(options.clock ?? systemClock, async () => driver.notify?.(`${schema}${prefix}outbox`))
   return {
     name: driver.name,
+    oneWriter: driver.dialect === 'sqlite',
     isTransaction: (handle): handle is Tx => driver.isTransaction(handle),
     transaction: (work) => db.transaction(work),
     migrate: () => migration.migrate(),
