@@ -349,21 +349,6 @@ describe('what cannot be handled is kept with its reason', () => {
   })
 })
 
-test('gaps and reorderings are counted by the numbers that senders give', async () => {
-  const process = await world.process()
-  await process.consume(on(write))
-  for (const keySeq of [1, 2, 5, 3]) {
-    await world.send('a', keySeq, keySeq, { keySeq })
-    await world.settle()
-  }
-  expect([world.counted(METRIC.inboxGaps), world.counted(METRIC.inboxLate)]).toEqual([1, 1])
-  // The alert on gaps sends the operator to the log.
-  expect(world.logged).toMatchObject([
-    { text: 'the message before this one of its key was never seen', fields: { key: 'a', keySeq: 5 } },
-    { text: 'the message came after a later one of its key', fields: { key: 'a', keySeq: 3 } },
-  ])
-})
-
 describe('a process that dies', () => {
   test('in a handler has done nothing; what was delivered is counted before it is begun again', async () => {
     const first = await world.process()

@@ -64,7 +64,7 @@ export class EffectRun<Tx> {
   }
 
   async #delivery(work: Work, hadTurn: boolean, mayHold: boolean): Promise<number> {
-    const { outcomes, surroundings, declaration, consumer, time } = this.#desk
+    const { outcomes, surroundings, declaration, consumer, time, meter } = this.#desk
     const ready = await this.#read(work)
     if (ready === null) return 0
     const limit = this.#limitOf(ready)
@@ -86,16 +86,16 @@ export class EffectRun<Tx> {
       await this.#delivered(ready)
       return 0
     }
-    const started = await surroundings.store.inbox.start(consumer, work.message, ordered, leaseMs)
-    if (started === 'behind') {
+    const verdict = await surroundings.store.inbox.start(consumer, work.message, ordered, leaseMs)
+    if (verdict.kind === 'behind') {
       await outcomes.wait([work])
       return 0
     }
     // From here on the store has it, and a crash of this process is found out by the lease.
     outcomes.accept([work])
-    if (started === 'duplicate') this.#desk.meter.duplicate()
-    else {
-      const begun = { ...workOf(started), data: ready.data }
+    meter.received(verdict)
+    if (verdict.entry !== null) {
+      const begun = { ...workOf(verdict.entry), data: ready.data }
       await this.#leased(begun, () => this.#attempt(begun))
     }
     return 0
@@ -246,8 +246,8 @@ export class EffectRun<Tx> {
     )
     if (verdict?.kind === 'behind') return outcomes.wait([work])
     outcomes.accept([work])
-    if (verdict?.kind === 'duplicate') meter.duplicate()
-    else await this.#once(work)
+    if (verdict !== undefined) meter.received(verdict)
+    if (verdict?.kind !== 'duplicate') await this.#once(work)
   }
 
   /** Whatever becomes of it, it was called. */

@@ -72,13 +72,16 @@ export class Meter {
     this.#count(METRIC.consumed, count)
   }
 
-  duplicate(): void {
-    this.#count(METRIC.inboxDuplicates, 1)
-  }
-
-  /** What the number of a message says; with a working engine it is always the next one. */
-  order(order: Verdict['order'], { id, type, source, key, keySeq }: Message): void {
-    if (order !== 'gap' && order !== 'late') return
+  /**
+   * What the inbox said of a message that came; of what is behind it will say more. The numbers say that something went
+   * wrong on the way: with a working engine each is the next one.
+   */
+  received({ kind, order, message }: Verdict): void {
+    if (kind === 'behind') return
+    if (kind === 'duplicate') this.#count(METRIC.inboxDuplicates, 1)
+    // A duplicate is late by its nature. Only one that has an id of its own can tell that another message is missing.
+    if (order !== 'gap' && (order !== 'late' || kind === 'duplicate')) return
+    const { id, type, source, key, keySeq } = message
     this.#count(order === 'gap' ? METRIC.inboxGaps : METRIC.inboxLate, 1)
     this.#surroundings.log.warn(
       { consumer: this.#attributes[ATTRIBUTE.consumerGroup], message: id, type, source, key, keySeq },

@@ -1,7 +1,7 @@
 import { SdkError } from '../errors.ts'
 import type { StoreTime } from '../outbox/store-time.ts'
 import { attemptOf } from '../retry/fingerprint.ts'
-import type { Attempt, Kept } from '../store/port.ts'
+import type { Attempt, Kept, Verdict } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
 import type { Declaration } from './declaration.ts'
 import { nameOf, nextStep } from './exhaustion.ts'
@@ -185,16 +185,17 @@ export class Outcomes<Tx> {
 
   /** Puts deliveries into the store, all of them or, when one of them stands in the way, one by one. */
   async #keep(works: readonly Work[], noteOf: () => Note, failedMs: number | null): Promise<void> {
-    const { surroundings, consumer, gate, unkept } = this.#desk
+    const { surroundings, consumer, gate, unkept, meter } = this.#desk
     const free = works.filter((work) => !unkept.holdsBack(work))
     const [only] = free
     if (only === undefined) return
     try {
-      await surroundings.store.inbox.keep(
+      const verdicts = await surroundings.store.inbox.keep(
         consumer,
         free.map((work) => keptOf(work, noteOf())),
       )
       this.accept(free)
+      for (const verdict of verdicts) meter.received(verdict)
       this.#desk.stored()
     } catch (error) {
       if (storeIsDown(error)) {
@@ -211,18 +212,16 @@ export class Outcomes<Tx> {
   async #drop(work: Work): Promise<void> {
     const { store } = this.#desk.surroundings
     const { entry, message } = work
-    const { consumer, declaration } = this.#desk
+    const { consumer, declaration, meter } = this.#desk
     try {
-      const isBehind = await store.transaction(async (tx) => {
-        if (entry !== null) await store.inbox.finish(tx, entry)
-        else {
-          const [verdict] = await store.inbox.begin(tx, consumer, [message], declaration.ordered)
-          return verdict?.kind === 'behind'
-        }
-        return false
+      const verdict = await store.transaction(async (tx): Promise<Verdict | null> => {
+        if (entry === null) return (await store.inbox.begin(tx, consumer, [message], declaration.ordered))[0]!
+        await store.inbox.finish(tx, entry)
+        return null
       })
-      if (isBehind) await this.wait([work])
-      else this.accept([work])
+      if (verdict?.kind === 'behind') return await this.wait([work])
+      this.accept([work])
+      if (verdict !== null) meter.received(verdict)
     } catch (error) {
       if (error instanceof SdkError && error.code === 'lease_lost') return
       if (storeIsDown(error)) this.#desk.gate.close(error)

@@ -304,9 +304,8 @@ export class TransactionRun<Tx> {
         return
       }
       settled.push(work)
-      if (verdict?.kind === 'duplicate') meter.duplicate()
-      else done.push(work)
-      if (verdict?.kind === 'new') meter.order(verdict.order, work.message)
+      if (verdict !== undefined) meter.received(verdict)
+      if (verdict?.kind !== 'duplicate') done.push(work)
     })
     outcomes.accept(settled)
     meter.done(done.map(({ message }) => message))

@@ -89,7 +89,7 @@ export const inboxBacklogPromises: readonly StorePromise[] = [
       await assertHeld(store)
       const later = messagesOf(MANY)
       assert.deepEqual(await begin(store, later.slice(0, 2)), ['behind', 'behind'])
-      assert.equal(await store.inbox.start('c', later[0]!, true, LONG_MS), 'behind')
+      assert.equal((await store.inbox.start('c', later[0]!, true, LONG_MS)).kind, 'behind')
       await keep(store, later)
       await assertHeld(store)
       await store.register.cancel([inKey(messages[0]!.id)])

@@ -1,6 +1,16 @@
 import { BUCKETS } from '../message/bucket.ts'
 import type { Message } from '../message/message.ts'
-import type { Attempt, BucketLease, Draft, InboxEntry, Kept, RegisterFilter, Store, TimerDraft } from './port.ts'
+import type {
+  Attempt,
+  BucketLease,
+  Draft,
+  InboxEntry,
+  Kept,
+  RegisterFilter,
+  Store,
+  TimerDraft,
+  Verdict,
+} from './port.ts'
 
 /** A store under test, its tables there and empty. */
 export interface StoreSubject<Tx> {
@@ -133,12 +143,12 @@ export async function begin<Tx>(
   return verdicts.map(({ kind }) => kind)
 }
 
-/** Keeps messages as due at once. */
+/** Keeps messages as due at once. @returns what the inbox said of each */
 export function keep<Tx>(
   store: Store<Tx>,
   messages: readonly Message[],
   fields: Partial<Kept> & { readonly consumer?: string } = {},
-): Promise<void> {
+): Promise<readonly Verdict[]> {
   const { consumer = 'c', ...kept } = fields
   return store.inbox.keep(
     consumer,

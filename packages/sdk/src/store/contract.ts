@@ -3,6 +3,7 @@ import { claimPromises } from './contract-claims.ts'
 import { effectPromises } from './contract-effects.ts'
 import { inboxBacklogPromises, inboxBacklogRaces } from './contract-inbox-backlog.ts'
 import { inboxPromises } from './contract-inbox.ts'
+import { orderPromises } from './contract-order.ts'
 import { outboxPromises } from './contract-outbox.ts'
 import { pagePromises } from './contract-pages.ts'
 import { racePromises } from './contract-races.ts'
@@ -44,6 +45,7 @@ export function storeContract<Tx>({ open, concurrent }: StoreSuite<Tx>): readonl
     ...backlogPromises,
     ...timerPromises,
     ...inboxPromises,
+    ...orderPromises,
     ...claimPromises,
     ...inboxBacklogPromises,
     ...effectPromises,

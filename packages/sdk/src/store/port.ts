@@ -219,10 +219,17 @@ export interface Verdict {
    */
   readonly kind: 'new' | 'duplicate' | 'behind'
   /**
-   * What its `keySeq` says, compared with the highest of its source, type and key that this consumer began or kept: services
-   * count for themselves. `unknown` without one, and when nothing is there to compare it with and it is not number 1.
+   * What its `keySeq` says, compared with the highest of its source, type and key that this consumer has seen: services count
+   * for themselves. `unknown` without one, when nothing is there to compare it with and it is not number 1, and of what is
+   * `behind`, which is compared when it is kept. The number of everything else is seen from now on, of duplicates as well.
    */
   readonly order: 'next' | 'gap' | 'late' | 'unknown'
+}
+
+/** What the inbox says of a message whose effect is about to be begun. */
+export interface EffectVerdict extends Verdict {
+  /** The claim of a `new` one, null of all others: nothing was recorded of them. */
+  readonly entry: InboxEntry | null
 }
 
 /** A message to keep because it cannot be handled now. */
@@ -250,9 +257,10 @@ export interface InboxStore<Tx> {
   begin(tx: Tx, consumer: string, messages: readonly Message[], ordered: boolean): Promise<readonly Verdict[]>
   /**
    * Keeps messages that were not begun, so that the transport may forget them. One that is there already stays as it is;
-   * one whose dedupe key was received before is not kept.
+   * one whose dedupe key was received before is not kept. @returns in their order what was kept, as `new`, and what is a
+   * `duplicate`; none is `behind`
    */
-  keep(consumer: string, kept: readonly Kept[]): Promise<void>
+  keep(consumer: string, kept: readonly Kept[]): Promise<readonly Verdict[]>
   /**
    * Claims stored messages that are due (retries, those whose turn has come, claims whose lease has run out), counts an
    * attempt for each, and returns them. Of a key only the earliest that is not done, when `ordered`. A message whose lease
@@ -292,12 +300,7 @@ export interface InboxStore<Tx> {
    * Records that an effect is begun, with an attempt counted and a lease, before the outside world is called. `duplicate`
    * when the message or its dedupe key was received before, whatever became of it; `behind` as in `begin`.
    */
-  start(
-    consumer: string,
-    message: Message,
-    ordered: boolean,
-    leaseMs: number,
-  ): Promise<InboxEntry | 'duplicate' | 'behind'>
+  start(consumer: string, message: Message, ordered: boolean, leaseMs: number): Promise<EffectVerdict>
   /** Records that an effect is done. @returns false when the claim was lost */
   complete(entry: InboxEntry): Promise<boolean>
   /** Prolongs the lease of claims that are still being worked on. @returns those that are still ours, by message id */

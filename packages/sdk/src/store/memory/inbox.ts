@@ -1,6 +1,6 @@
 import { SdkError } from '../../errors.ts'
 import type { Message } from '../../message/message.ts'
-import type { InboxDepth, InboxEntry, InboxStore, Kept, Verdict } from '../port.ts'
+import type { EffectVerdict, InboxDepth, InboxEntry, InboxStore, Kept, Verdict } from '../port.ts'
 import type { MemoryDatabase } from './database.ts'
 import { candidates, claimableAt, entryOf, inName, withRuns, type InRow } from './in-row.ts'
 import { withAttempt } from './out-row.ts'
@@ -32,16 +32,18 @@ export class MemoryInbox implements InboxStore<MemoryTransaction> {
     })
   }
 
-  keep(consumer: string, kept: readonly Kept[]): Promise<void> {
+  keep(consumer: string, kept: readonly Kept[]): Promise<readonly Verdict[]> {
     const messages = kept.map(({ message }) => message)
-    return this.#database.change(this.recorded.locks(consumer, messages), (tx) => {
-      for (const { message, state, attempts, attempt, dueAt, reason, holdsKey } of kept) {
-        if (this.recorded.verdict(tx, consumer, message, false).kind === 'duplicate') continue
+    return this.#database.change(this.recorded.locks(consumer, messages), (tx) =>
+      kept.map(({ message, state, attempts, attempt, dueAt, reason, holdsKey }) => {
+        const verdict = this.recorded.verdict(tx, consumer, message, false)
+        if (verdict.kind === 'duplicate') return verdict
         const errors = withAttempt([], attempt)
         const fields = { state, attempts, errors, dueAt, reason: reason ?? null, holdsKey: holdsKey ?? true }
         this.recorded.add(tx, consumer, message, fields)
-      }
-    })
+        return verdict
+      }),
+    )
   }
 
   claim(
@@ -91,17 +93,12 @@ export class MemoryInbox implements InboxStore<MemoryTransaction> {
     })
   }
 
-  start(
-    consumer: string,
-    message: Message,
-    ordered: boolean,
-    leaseMs: number,
-  ): Promise<InboxEntry | 'duplicate' | 'behind'> {
+  start(consumer: string, message: Message, ordered: boolean, leaseMs: number): Promise<EffectVerdict> {
     return this.#database.change(this.recorded.locks(consumer, [message]), (tx) => {
-      const { kind } = this.recorded.verdict(tx, consumer, message, ordered)
-      if (kind !== 'new') return kind
+      const verdict = this.recorded.verdict(tx, consumer, message, ordered)
+      if (verdict.kind !== 'new') return { ...verdict, entry: null }
       const row = this.recorded.add(tx, consumer, message, { state: 'waiting' })
-      return entryOf(this.#run(tx, row, this.#database.now() + leaseMs))
+      return { ...verdict, entry: entryOf(this.#run(tx, row, this.#database.now() + leaseMs)) }
     })
   }
 

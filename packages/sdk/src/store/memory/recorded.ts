@@ -37,17 +37,16 @@ export class Recorded {
     return names.filter((name) => name !== null)
   }
 
-  /** What there is to say of a message before it is recorded. */
+  /** What there is to say of a message before it is recorded. Its number is seen, unless it is behind another one. */
   verdict(tx: OpenTransaction, consumer: string, message: Message, ordered: boolean): Verdict {
-    const order = this.#order(tx, consumer, message)
     const dedupe = dedupeName(consumer, message)
     const known =
       this.rows.get(tx, inName(consumer, message.id)) !== undefined ||
       (dedupe !== null && this.#dedupe.get(tx, dedupe) !== undefined)
-    if (known) return { message, kind: 'duplicate', order }
     const lane = laneOf(consumer, message)
-    const behind = ordered && lane !== null && this.#held(tx, consumer, lane)
-    return { message, kind: behind ? 'behind' : 'new', order }
+    const behind = !known && ordered && lane !== null && this.#held(tx, consumer, lane)
+    if (behind) return { message, kind: 'behind', order: 'unknown' }
+    return { message, kind: known ? 'duplicate' : 'new', order: this.#see(tx, consumer, message) }
   }
 
   /** Records a message that is not there yet. */
@@ -71,10 +70,6 @@ export class Recorded {
     this.put(tx, row)
     const dedupe = dedupeName(consumer, message)
     if (dedupe !== null) this.#dedupe.put(tx, dedupe, { key: dedupe, at: now })
-    if (message.key !== null && message.keySeq !== null) {
-      const counter = counterName(consumer, message)
-      this.#highest.put(tx, counter, Math.max(this.#highest.get(tx, counter) ?? 0, message.keySeq))
-    }
     return row
   }
 
@@ -99,10 +94,13 @@ export class Recorded {
       .some((row) => row.consumer === consumer && holds(row) && laneOf(consumer, row.message) === lane)
   }
 
-  #order(tx: OpenTransaction, consumer: string, message: Message): Verdict['order'] {
+  /** Compares a message's number with the highest so far, and remembers it. */
+  #see(tx: OpenTransaction, consumer: string, message: Message): Verdict['order'] {
     const { key, keySeq } = message
     if (key === null || keySeq === null) return 'unknown'
-    const highest = this.#highest.get(tx, counterName(consumer, message))
+    const counter = counterName(consumer, message)
+    const highest = this.#highest.get(tx, counter)
+    this.#highest.put(tx, counter, Math.max(highest ?? 0, keySeq))
     if (highest === undefined) return keySeq === 1 ? 'next' : 'unknown'
     if (keySeq === highest + 1) return 'next'
     return keySeq > highest ? 'gap' : 'late'

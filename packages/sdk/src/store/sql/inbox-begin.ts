@@ -37,7 +37,8 @@ export class InboxBegin<Tx> {
   }
 
   /**
-   * Notes the dedupe keys of messages.
+   * Notes the dedupe keys of messages. A key that is there stays as it is, also one of the same message: it may be remembered
+   * for longer than the message.
    *
    * @returns the ids of those that have none, or were the first with theirs
    */
@@ -45,46 +46,47 @@ export class InboxBegin<Tx> {
     const marked = rows.filter((row) => row['dedupe_key'] !== null)
     const first = new Set(rows.filter((row) => row['dedupe_key'] === null).map((row) => textIn(row, 'id')))
     if (marked.length === 0) return first
-    const { dialect, names, now } = this.#db
-    await this.#db.run(
-      session,
-      dialect.insertNew(
-        names.dedupe,
-        ['scope', 'dedupe_key', 'message_id', 'at'],
-        sql`select ${consumer}, r.dedupe_key, r.id, ${now} from ${dialect.rows(JSON.stringify(marked), 'r', BEGIN_CELLS)}
-          order by r.dedupe_key, r.ord`,
-        ['scope', 'dedupe_key'],
-      ),
-    )
-    const owners = await this.#db.run(
-      session,
-      sql`select r.id from ${dialect.rows(JSON.stringify(marked), 'r', BEGIN_CELLS)}
-        where (select d.message_id from ${raw(names.dedupe)} d where d.scope = ${consumer}
-          and d.dedupe_key = r.dedupe_key) = r.id`,
-    )
-    for (const row of owners) first.add(textIn(row, 'id'))
+    const firsts = new Map(marked.toReversed().map((row) => [textIn(row, 'dedupe_key'), row]))
+    const { names, now } = this.#db
+    const inserted = await this.#db.insertNew(session, names.dedupe, {
+      rows: [...firsts.values()].map((row) => ({ ...row, scope: consumer })),
+      cells: { ...BEGIN_CELLS, scope: 'text' },
+      columns: { scope: 'r.scope', dedupe_key: 'r.dedupe_key', message_id: 'r.id', at: now },
+      key: ['scope', 'dedupe_key'],
+      order: 'r.dedupe_key',
+    })
+    for (const row of inserted) first.add(textIn(firsts.get(textIn(row, 'dedupe_key'))!, 'id'))
     return first
   }
 
-  /** Remembers the highest numbers. */
-  async see(session: SqlSession, consumer: string, rows: readonly JsonRow[]): Promise<void> {
+  /** Remembers the highest numbers. @returns by the messages' ids what they were before, as far as there were any */
+  async see(session: SqlSession, consumer: string, rows: readonly JsonRow[]): Promise<ReadonlyMap<string, number>> {
     const numbered = rows.filter((row) => row['msg_key'] !== null && row['key_seq'] !== null)
-    if (numbered.length === 0) return
+    if (numbered.length === 0) return new Map()
     const { dialect, names } = this.#db
-    await this.#db.run(
-      session,
-      dialect.upsert(
-        names.inboxKey,
-        ['consumer', 'source', 'type', 'msg_key', 'last_seq'],
-        sql`select ${consumer}, r.source, r.type, r.msg_key, max(r.key_seq)
-          from ${dialect.rows(JSON.stringify(numbered), 'r', BEGIN_CELLS)}
-          group by r.source, r.type, r.msg_key order by r.source, r.type, r.msg_key`,
-        ['consumer', 'source', 'type', 'msg_key'],
-        (row) => ({
-          last_seq: `case when ${row.new('last_seq')} > ${row.old('last_seq')} then ${row.new('last_seq')} else ${row.old('last_seq')} end`,
-        }),
-      ),
+    const from = dialect.rows(JSON.stringify(numbered), 'r', BEGIN_CELLS)
+    const before = sql`select r.id, (select k.last_seq from ${raw(names.inboxKey)} k where k.consumer = ${consumer}
+        and k.source = r.source and k.type = r.type and k.msg_key = r.msg_key) as last_seq from ${from}`
+    const remember = dialect.upsert(
+      names.inboxKey,
+      ['consumer', 'source', 'type', 'msg_key', 'last_seq'],
+      sql`select ${consumer}, r.source, r.type, r.msg_key, max(r.key_seq) from ${from}
+        group by r.source, r.type, r.msg_key order by r.source, r.type, r.msg_key`,
+      ['consumer', 'source', 'type', 'msg_key'],
+      (row) => ({
+        last_seq: `case when ${row.new('last_seq')} > ${row.old('last_seq')} then ${row.new('last_seq')} else ${row.old('last_seq')} end`,
+      }),
     )
+    // Where statements can be nested, the outer one sees what was there before the inner one.
+    const nested = dialect.oneTrip !== undefined
+    const found = await this.#db.run(session, nested ? sql`with seen as (${remember}) ${before}` : before)
+    if (!nested) await this.#db.run(session, remember)
+    const last = new Map<string, number>()
+    for (const row of found) {
+      const seq = numberOrNullIn(row, 'last_seq')
+      if (seq !== null) last.set(textIn(row, 'id'), seq)
+    }
+    return last
   }
 
   /** Ids of the messages that have an earlier one of their key before them, and are not there themselves. */
@@ -110,7 +112,6 @@ export class InboxBegin<Tx> {
   ): Promise<ReadonlyMap<string, Finding>> {
     const behind = ordered ? await this.behind(session, consumer, rows) : new Set<string>()
     const free = rows.filter((row) => !behind.has(textIn(row, 'id')))
-    const last = await this.#last(session, consumer, rows)
     const first = await this.mark(session, consumer, free)
     const { names, now } = this.#db
     const inserted = await this.#db.insertNew(session, names.inbox, {
@@ -135,7 +136,7 @@ export class InboxBegin<Tx> {
       order: 'r.id',
     })
     const recorded = new Set(inserted.map((row) => textIn(row, 'id')))
-    await this.see(session, consumer, free)
+    const last = await this.see(session, consumer, free)
     return new Map(
       rows.map((row) => {
         const id = textIn(row, 'id')
@@ -148,24 +149,6 @@ export class InboxBegin<Tx> {
         return [id, finding]
       }),
     )
-  }
-
-  async #last(session: SqlSession, consumer: string, rows: readonly JsonRow[]): Promise<ReadonlyMap<string, number>> {
-    const numbered = rows.filter((row) => row['msg_key'] !== null && row['key_seq'] !== null)
-    if (numbered.length === 0) return new Map()
-    const { dialect, names } = this.#db
-    const found = await this.#db.run(
-      session,
-      sql`select r.id, (select k.last_seq from ${raw(names.inboxKey)} k where k.consumer = ${consumer}
-          and k.source = r.source and k.type = r.type and k.msg_key = r.msg_key) as last_seq
-        from ${dialect.rows(JSON.stringify(numbered), 'r', BEGIN_CELLS)}`,
-    )
-    const last = new Map<string, number>()
-    for (const row of found) {
-      const seq = numberOrNullIn(row, 'last_seq')
-      if (seq !== null) last.set(textIn(row, 'id'), seq)
-    }
-    return last
   }
 }
 

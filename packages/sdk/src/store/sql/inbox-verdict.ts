@@ -7,9 +7,9 @@ export interface Finding {
   readonly behind: boolean
   /** Its row was not there, and is there now. */
   readonly recorded: boolean
-  /** It has no dedupe key, or it is the message that the key belongs to. */
+  /** It has no dedupe key, or was the first with it, in this transaction. */
   readonly firstOfKey: boolean
-  /** The highest number of its source, type and key, before these messages. */
+  /** The highest number of its source, type and key, before these messages. Not looked at of what is behind. */
   readonly lastSeq: number | null
 }
 
@@ -23,11 +23,11 @@ export function verdictsOf(messages: readonly Message[], findings: ReadonlyMap<s
     begun.add(message.id)
     const kind = behind ? 'behind' : recorded && firstOfKey && !again ? 'new' : 'duplicate'
     const { source, type, key, keySeq } = message
-    if (key === null || keySeq === null) return { message, kind, order: 'unknown' }
+    // What is behind was not recorded: it is compared when it is kept.
+    if (behind || key === null || keySeq === null) return { message, kind, order: 'unknown' }
     const stream = JSON.stringify([source, type, key])
     const before = last.get(stream) ?? lastSeq
-    // What is behind was not recorded: it is compared again when its turn has come.
-    if (!behind) last.set(stream, Math.max(before ?? 0, keySeq))
+    last.set(stream, Math.max(before ?? 0, keySeq))
     return { message, kind, order: orderOf(keySeq, before) }
   })
 }

@@ -2,11 +2,12 @@ import { SdkError } from '../../errors.ts'
 import { hidden, InboxBacklog } from './inbox-backlog.ts'
 import { InboxBegin, rowOf } from './inbox-begin.ts'
 import { InboxClaims } from './inbox-claims.ts'
+import { verdictsOf } from './inbox-verdict.ts'
 import { list, raw, sql, type Fragment } from './fragment.ts'
 import { MESSAGE_CELLS, messageRows, numberIn, textIn, withAttempt } from './row.ts'
 import { bytesOfMessage, portionsOf } from './portions.ts'
 import type { Database } from './database.ts'
-import type { InboxDepth, InboxEntry, InboxState, InboxStore, Kept, Verdict } from '../port.ts'
+import type { EffectVerdict, InboxDepth, InboxEntry, InboxState, InboxStore, Kept, Verdict } from '../port.ts'
 import type { Message } from '../../message/message.ts'
 import type { SqlSession } from './driver.ts'
 
@@ -45,15 +46,17 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
     return this.#begin.begin(this.#db.within(tx), consumer, messages, ordered)
   }
 
-  async keep(consumer: string, kept: readonly Kept[]): Promise<void> {
-    if (kept.length === 0) return
+  async keep(consumer: string, kept: readonly Kept[]): Promise<readonly Verdict[]> {
+    if (kept.length === 0) return []
     const { messagesBytesMax } = this.#db.dialect
     const portions = portionsOf(kept, messagesBytesMax, ({ message, attempt }) => {
       const error = attempt === undefined ? 0 : 2 * JSON.stringify(attempt).length
       return bytesOfMessage(message) + error
     })
-    await this.#db.together(async (session) => {
-      for (const portion of portions) await this.#keep(session, consumer, portion, 0)
+    return this.#db.together(async (session) => {
+      const verdicts: Verdict[] = []
+      for (const portion of portions) verdicts.push(...(await this.#keep(session, consumer, portion, 0)))
+      return verdicts
     })
   }
 
@@ -93,23 +96,21 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
     else await this.#db.run(null, sql`update ${raw(this.#db.names.inbox)} set ${set} where ${ours(entry)}`)
   }
 
-  start(
-    consumer: string,
-    message: Message,
-    ordered: boolean,
-    leaseMs: number,
-  ): Promise<InboxEntry | 'duplicate' | 'behind'> {
+  start(consumer: string, message: Message, ordered: boolean, leaseMs: number): Promise<EffectVerdict> {
     return this.#db.together(async (session) => {
       const rows = [rowOf(message, 0)]
-      if (ordered && (await this.#begin.behind(session, consumer, rows)).size > 0) return 'behind'
+      if (ordered && (await this.#begin.behind(session, consumer, rows)).size > 0)
+        return { message, kind: 'behind', order: 'unknown', entry: null }
       const kept = { message, state: 'running', attempts: 1, dueAt: Math.ceil(leaseMs) } as const
-      if ((await this.#keep(session, consumer, [kept], 1)).length === 0) return 'duplicate'
+      const [verdict] = await this.#keep(session, consumer, [kept], 1)
+      if (verdict!.kind === 'duplicate') return { ...verdict!, entry: null }
       const lease = await this.#db.run(
         session,
         sql`select due_at from ${raw(this.#db.names.inbox)} where consumer = ${consumer} and id = ${message.id}`,
       )
       const dueAt = numberIn(lease[0]!, 'due_at')
-      return { consumer, message, state: 'running', attempts: 1, errors: [], dueAt, epoch: 1, reason: null }
+      const begun = { state: 'running', attempts: 1, errors: [], dueAt, epoch: 1, reason: null } as const
+      return { ...verdict!, entry: { consumer, message, ...begun } }
     })
   }
 
@@ -173,13 +174,13 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
     }))
   }
 
-  /** @param epoch of the rows; those of a running one are due so many ms from now. @returns the ids that were new */
+  /** @param epoch of the rows; those of a running one are due so many ms from now */
   async #keep(
     session: SqlSession,
     consumer: string,
     kept: readonly Stored[],
     epoch: number,
-  ): Promise<readonly string[]> {
+  ): Promise<readonly Verdict[]> {
     const rows = kept.map(({ message }, ord) => rowOf(message, ord))
     const first = await this.#begin.mark(session, consumer, rows)
     const free = kept.filter(({ message }) => first.has(message.id))
@@ -224,9 +225,14 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
       // The order of `seq` is the order within a key.
       order: 'r.ord',
     })
-    const numbered = rows.filter((row) => first.has(textIn(row, 'id')))
-    await this.#begin.see(session, consumer, numbered)
-    return inserted.map((row) => textIn(row, 'id'))
+    const recorded = new Set(inserted.map((row) => textIn(row, 'id')))
+    const last = await this.#begin.see(session, consumer, rows)
+    const messages = kept.map(({ message }) => message)
+    const findings = messages.map(({ id }) => {
+      const lastSeq = last.get(id) ?? null
+      return [id, { behind: false, recorded: recorded.has(id), firstOfKey: first.has(id), lastSeq }] as const
+    })
+    return verdictsOf(messages, new Map(findings))
   }
 
   #finish(session: SqlSession | null, entry: InboxEntry): Promise<boolean> {

@@ -49,8 +49,8 @@ export function addToOutbox(
 /**
  * Looks for earlier messages, records the others, and notes their numbers, in one statement.
  *
- * Selects of every message: `ord`, `behind`, `recorded`, `first_of_key` (whether its dedupe key was new, or its own) and
- * `last_seq` as it was before.
+ * Selects of every message: `ord`, `behind`, `recorded`, `first_of_key` (whether it has no dedupe key, or was the first with
+ * it) and `last_seq` as it was before.
  */
 export function beginInInbox(
   names: Names,
@@ -84,8 +84,7 @@ export function beginInInbox(
   )`
   const first = sql`case when m.dedupe_key is null
     or (select 1 from marks d where d.dedupe_key = m.dedupe_key and d.message_id = m.id) is not null
-    or (select 1 from ${raw(names.dedupe)} e where e.scope = ${consumer} and e.dedupe_key = m.dedupe_key
-      and e.message_id = m.id) is not null then 1 else 0 end`
+    then 1 else 0 end`
   const last = sql`(select k.last_seq from ${raw(names.inboxKey)} k where k.consumer = ${consumer}
     and k.source = m.source and k.type = m.type and k.msg_key = m.msg_key)`
   return sql`with m as materialized (
