@@ -5,6 +5,7 @@ import { command } from './contract/command.ts'
 import { event } from './contract/event.ts'
 import { request } from './contract/request.ts'
 import { SdkError } from './errors.ts'
+import { silentLog } from './log.ts'
 import { service } from './service.ts'
 import { memoryStore } from './store/memory/memory-store.ts'
 import { manualClock } from './testing/manual-clock.ts'
@@ -410,4 +411,34 @@ test("delays go by the store's clock before the service is started, too", async 
   const { entries } = await app.register.list({ state: 'scheduled' })
   const latest = systemClock.now() + 3_600_000
   expect(entries.map(({ dueAt }) => dueAt! <= latest)).toEqual([true, true])
+})
+
+describe('the version of the program', () => {
+  const failing = (version?: string) => {
+    const clock = manualClock()
+    const store = memoryStore({ clock })
+    const [transport, log] = [engine().transport(), silentLog]
+    const options = { store, transport, clock, log, ...(version === undefined ? {} : { version }) }
+    const app = service('shop', options).on(Invoice, { name: 'invoice', retry: { attempts: 1 } }, () => {
+      throw new Error('no paper')
+    })
+    const errors = async () => {
+      await app.start()
+      await app.createMessage(Invoice, { id: 'o1' })
+      await clock.advance('1s')
+      const { entries } = await app.register.list({ direction: 'in', state: 'parked' })
+      await app.stop()
+      return entries[0]!.errors
+    }
+    return { app, errors }
+  }
+
+  test('is in the history of what failed, when the service says one', async () => {
+    expect(await failing('1.4.2').errors()).toMatchObject([{ message: 'no paper', version: '1.4.2' }])
+    expect((await failing().errors())[0]).not.toHaveProperty('version')
+  })
+
+  test.each(['', 'x'.repeat(101), '1\0', 7 as unknown as string])('cannot be %j', (version) => {
+    expect(() => failing(version)).toThrowError(expect.objectContaining({ code: 'invalid_declaration' }))
+  })
 })

@@ -32,6 +32,7 @@ import type { RelayOptions } from './outbox/relay-options.ts'
 import type { Retention } from './outbox/cleaner.ts'
 import type { Sendable, SendOptions } from './outbox/outgoing.ts'
 import type { Scope } from './outbox/scope.ts'
+import { programVersion } from './program-version.ts'
 import { systemRandom } from './random.ts'
 import { SettingsDirectory, type MessageSettings } from './register/message-settings.ts'
 import type { Register } from './register/register.ts'
@@ -63,6 +64,8 @@ export interface ServiceOptions<Tx> {
   readonly outbox?: OutboxLimit
   /** How long what is done with is kept. */
   readonly retention?: Retention
+  /** Of the program, like `1.4.2`: error histories say which one failed. Default: none. */
+  readonly version?: string
   /** How messages to and from external systems are treated. */
   readonly settings?: readonly MessageSettings[]
   readonly asks?: AskerOptions
@@ -119,6 +122,7 @@ export class Service<Tx> {
         'invalid_declaration',
         `${JSON.stringify(name)} cannot name a service; a name is up to 63 lower-case letters, digits, dots, hyphens and underscores, a letter first`,
       )
+    programVersion(options.version)
     this.name = name
     this.#options = options
     this.settings = new SettingsDirectory(options.settings)
@@ -405,6 +409,7 @@ export class Service<Tx> {
     const surroundings: Surroundings<Tx> = {
       service: this.name,
       process: `${hostname()}:${process.pid}:${random.uint32().toString(36)}`,
+      ...programVersion(this.#options.version),
       store,
       transport,
       clock,

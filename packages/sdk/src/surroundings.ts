@@ -13,6 +13,8 @@ export interface Surroundings<Tx> {
   readonly service: string
   /** This process, for leases and error histories: `host:pid:xxxx`, unique among all that are running. */
   readonly process: string
+  /** Of the program, for error histories; undefined when the service does not say. */
+  readonly version?: string
   readonly store: Store<Tx>
   readonly transport: Transport
   readonly clock: Clock

@@ -9,6 +9,7 @@ import { event } from '../contract/event.ts'
 import { SdkError } from '../errors.ts'
 import { Register } from '../register/register.ts'
 import type { Service } from '../service.ts'
+import type { Attempt } from '../store/port.ts'
 import { OutboxWorld } from '../testing/outbox-world.ts'
 import type { AppOperations } from './app-operations.ts'
 import { tell, type Invocation } from './command.ts'
@@ -48,10 +49,18 @@ async function world(over: Partial<AppOperations> = {}, contracts: readonly Cont
     const code = await runAppCommand([...argv, '--app', `./${slot}.mjs`], io)
     return { code, out, err, json: () => JSON.parse(out) as never }
   }
-  const park = async (id: string, data: unknown = { reason: 'done' }) => {
+  const park = async (id: string, data: unknown = { reason: 'done' }, failed: Partial<Attempt> = {}) => {
     const body = new TextEncoder().encode(JSON.stringify(data))
     const message = { ...base.draft({ id, kind: 'command', type: 'ticket.close', body }), keySeq: null }
-    const attempt = { at: 0, attempt: 3, name: 'E', message: 'smtp is away', fingerprint: 'Smtp-1', by: 'me' }
+    const attempt = {
+      at: 0,
+      attempt: 3,
+      name: 'E',
+      message: 'smtp is away',
+      fingerprint: 'Smtp-1',
+      by: 'me',
+      ...failed,
+    }
     await base.store.inbox.keep('helpdesk.close', [{ message, state: 'parked', attempts: 3, dueAt: 0, attempt }])
   }
   return { base, run, park, migrations: () => migrations, closed: () => closed }
@@ -92,6 +101,19 @@ describe('looking', () => {
     expect((await run('dlq', '--json')).json()).toMatchObject({ matched: 2, groups: [{ count: 2 }] })
   })
 
+  test('dlq and show say in which version of the program it failed, where that is known', async () => {
+    const { run, park } = await world()
+    await park('a')
+    expect((await run('dlq')).out).not.toContain('version')
+    await park('b', {}, { fingerprint: 'Smtp-2', version: '1.4.2' })
+    const { out } = await run('dlq')
+    expect(out).toMatch(/^count .* fingerprint {2}version {2}since/)
+    expect(out).toMatch(/ Smtp-1 {7}- /)
+    expect(out).toMatch(/ Smtp-2 {7}1\.4\.2 /)
+    expect((await run('dlq', '--json')).json()).toMatchObject({ groups: [{}, { version: '1.4.2' }] })
+    expect((await run('register', 'show', 'b')).out).toContain('version: 1.4.2')
+  })
+
   test('register show prints the data and the errors of a message', async () => {
     const { run, park } = await world()
     await park('a', { reason: 7 })
@@ -114,7 +136,7 @@ describe('looking', () => {
     }
     await run('inbox')
     await run('dlq')
-    expect(bodies).toEqual([false, false])
+    expect(bodies).toEqual([false, false, false])
     const { entries } = (await run('inbox', '--json')).json() as { entries: { message: { body: string } }[] }
     expect(entries[0]!.message.body).toBe(Buffer.from('{"reason":"done"}').toString('base64'))
   })

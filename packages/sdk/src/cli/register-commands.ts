@@ -1,4 +1,4 @@
-import type { BulkResult } from '../register/bulk.ts'
+import type { BulkGroup, BulkResult } from '../register/bulk.ts'
 import { RETRYABLE } from '../register/selection.ts'
 import type { Inspected, PurgeOptions } from '../register/register.ts'
 import type { RegisterEntry, RegisterFilter } from '../store/port.ts'
@@ -11,6 +11,10 @@ const LIMIT = 50
 
 /** States in which a message waits for its time. */
 const LATER: readonly string[] = ['scheduled', 'pending', 'waiting', 'retrying']
+
+interface VersionedGroup extends BulkGroup {
+  readonly version?: string
+}
 
 /** `outbox`: what waits to be sent. */
 export const outbox: Command = async (invocation) => {
@@ -39,7 +43,9 @@ export const dlq: Command = async (invocation) => {
   const filter = filterOf(flags, await app.store.now())
   const asked: readonly string[] = [filter.state ?? ['parked', 'uncertain']].flat()
   const state = RETRYABLE.filter((each) => asked.includes(each))
-  const { groups, matched } = await app.register.groups({ ...filter, state })
+  const { groups: found, matched } = await app.register.groups({ ...filter, state })
+  const groups: VersionedGroup[] = []
+  for (const group of found) groups.push(groups.length < LIMIT ? await withVersion(app, group) : group)
   tell(invocation, { matched, groups }, () => (matched === 0 ? 'nothing was given up\n' : groupTable(groups)))
   return true
 }
@@ -143,13 +149,24 @@ function entryTable(entries: readonly RegisterEntry[], now: number): string {
   })
 }
 
-function groupTable(groups: BulkResult['groups']): string {
-  return table(groups, {
+/** With the version of the program that gave up the oldest of them; nothing else of its messages is read. */
+async function withVersion(app: Invocation['app'], group: BulkGroup): Promise<VersionedGroup> {
+  const { direction, consumer, contract, state, fingerprint } = group
+  if (fingerprint === null) return group
+  const filter = { direction, contract, state, fingerprint, ...(direction === 'in' ? { consumer } : {}) }
+  const { entries } = await app.register.list(filter, { limit: 1, bodies: false })
+  const version = entries[0]?.errors.at(-1)?.version
+  return version === undefined ? group : { ...group, version }
+}
+
+function groupTable(groups: readonly VersionedGroup[]): string {
+  return table<VersionedGroup>(groups, {
     count: ({ count }) => count,
     contract: ({ contract }) => contract,
     where: ({ direction, consumer }) => (direction === 'out' ? 'outbox' : consumer),
     state: ({ state }) => state,
     fingerprint: ({ fingerprint }) => fingerprint,
+    ...(groups.some(({ version }) => version !== undefined) ? { version: ({ version }) => version ?? null } : {}),
     since: ({ oldestAt }) => new Date(oldestAt).toISOString(),
   })
 }

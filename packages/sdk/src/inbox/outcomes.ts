@@ -231,7 +231,8 @@ export class Outcomes<Tx> {
 
   #attempt(work: Work, error: unknown): Attempt {
     const { time, surroundings } = this.#desk
-    return attemptOf(error, work.attempt, time.now(), surroundings.process)
+    const { process, version } = surroundings
+    return attemptOf(error, work.attempt, time.now(), process, version)
   }
 }
 

@@ -164,7 +164,7 @@ export class Dispatch {
   }
 
   #failure(entry: OutboxEntry, error: unknown, now: number): OutboxFailure {
-    const { process, random } = this.#surroundings
+    const { process, random, version } = this.#surroundings
     const { retry, patience, onExhausted } = this.#settings
     const failed = entry.attempts + 1
     const unheard = error instanceof SdkError && error.code === UNROUTABLE
@@ -174,18 +174,19 @@ export class Dispatch {
     const given = onExhausted === 'park-key' && entry.message.key === null ? 'park-message' : onExhausted
     return {
       entry,
-      attempt: attemptOf(error, failed, now, process),
+      attempt: attemptOf(error, failed, now, process, version),
       next: again ? { retryAt: now + policy.pauseMs(counted, random) } : given,
     }
   }
 
   #expired(entry: OutboxEntry, now: number): OutboxFailure {
     const { type, id, metadata } = entry.message
+    const { process, version } = this.#surroundings
     const since = new Date(metadata.deadline!).toISOString()
     const error = new SdkError('expired', `nobody needs ${type} ${id} since ${since}; it was not sent before`)
     return {
       entry,
-      attempt: attemptOf(error, entry.attempts, now, this.#surroundings.process),
+      attempt: attemptOf(error, entry.attempts, now, process, version),
       next: this.#settings.onExpired === 'drop' ? 'drop' : 'park-message',
     }
   }

@@ -19,8 +19,8 @@ export function fingerprintOf(error: unknown): string {
   return `${name}-${createHash('sha256').update(shape).digest('hex').slice(0, 12)}`
 }
 
-/** A failed attempt, for the history. */
-export function attemptOf(error: unknown, attempt: number, at: number, by: string): Attempt {
+/** A failed attempt, for the history. @param version of the program that tried, when it says one */
+export function attemptOf(error: unknown, attempt: number, at: number, by: string, version?: string): Attempt {
   const { name, message, stack } = described(error)
   return {
     at,
@@ -30,6 +30,7 @@ export function attemptOf(error: unknown, attempt: number, at: number, by: strin
     ...(stack === undefined ? {} : { stack: stack.slice(0, STACK_CHARS_MAX) }),
     fingerprint: fingerprintOf(error),
     by,
+    ...(version === undefined ? {} : { version }),
   }
 }
 

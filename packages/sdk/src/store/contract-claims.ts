@@ -24,7 +24,7 @@ export const claimPromises: readonly StorePromise[] = [
     name: 'a claim counts an attempt and brings the message as it was kept',
     async run({ store }) {
       const message = messageOf({ key: 'k', keySeq: 3, body: new Uint8Array([0, 128, 255]) })
-      const failed = attempt(2, { stack: 'at x', name: 'E_SMTP' })
+      const failed = attempt(2, { stack: 'at x', name: 'E_SMTP', version: '1.4.2' })
       await keep(store, [message], { state: 'retrying', attempts: 2, attempt: failed, reason: 'because' })
       const [entry, ...more] = await claim(store)
       assert.deepEqual(more, [])

@@ -1,4 +1,7 @@
 import type { Message } from '../message/message.ts'
+import type { Attempt } from './attempt.ts'
+
+export type { Attempt } from './attempt.ts'
 
 /**
  * What a service keeps: messages to send, messages that were received, timers, schedules and rates, in the database of
@@ -53,21 +56,6 @@ export interface Store<Tx> {
   readonly register: RegisterStore
   /** Gives back what the store opened itself; the user's database handle stays open. */
   close(): Promise<void>
-}
-
-/** One failed attempt. The newest 20 of a message are kept. */
-export interface Attempt {
-  /** ms since 1970. */
-  readonly at: number
-  readonly attempt: number
-  /** The error's class, or its code. */
-  readonly name: string
-  readonly message: string
-  readonly stack?: string
-  /** The same for errors that an operator would call the same; see `fingerprintOf`. */
-  readonly fingerprint: string
-  /** Host and process that tried. */
-  readonly by: string
 }
 
 /* ---------------------------------------------------------------- outbox */
