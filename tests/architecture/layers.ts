@@ -87,8 +87,8 @@ export const rooms: Rooms = {
   'sdk/work': ['sdk/log', 'sdk/time', 'sdk/random'],
   'sdk/telemetry': ['sdk/errors', 'sdk/peer', 'sdk/message'],
   'sdk/contract': ['sdk/errors', 'sdk/peer', 'sdk/message'],
-  // Manifests of contracts, and whether two of them get along.
-  'sdk/schema': ['sdk/errors', 'sdk/message', 'sdk/contract'],
+  // Manifests of contracts and of what is made for them, and whether two of them get along.
+  'sdk/schema': ['sdk/errors', 'sdk/message', 'sdk/contract', 'sdk/transport'],
   'sdk/wire': ['sdk/errors', 'sdk/message'],
   // Ports with their contract suites; whoever implements one is a stranger to every other.
   'sdk/store': ['sdk/errors', 'sdk/message'],

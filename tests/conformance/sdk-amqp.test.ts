@@ -15,6 +15,7 @@ import {
   plainForm,
 } from '../../packages/sdk/src/transport/contract/parties.ts'
 import { type Alarmed, outlivesAnAlarm, stopsDuringAnAlarm } from '../amqp/alarmed.ts'
+import { declaredBeforeTheFirstStart } from '../amqp/declared.ts'
 import { amqpSubject } from '../amqp/sdk-subject.ts'
 
 const broker = await startTestBroker({ settings: { maxMessageBytes: 1_000_000 } })
@@ -49,6 +50,9 @@ test('of a batch, only the message that the broker itself finds too large is ref
   expect([...new Set(inbox.texts)]).toEqual(['1', '2', '4', '5'])
   await transport.close()
 })
+
+test('services that were declared by their manifests get what was sent before their first start', () =>
+  declaredBeforeTheFirstStart('declared', { url: broker.urls.amqp }))
 
 test('the broker is known by its name and the virtual host, also when it is away', async () => {
   const transport = await opened()

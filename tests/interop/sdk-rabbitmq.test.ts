@@ -3,6 +3,7 @@ import { transportContract } from '@stathmos/sdk/contracts/transport'
 import { afterAll, describe, test } from 'vitest'
 import { rabbitmqHome, startRabbitmq } from '../../bench/peers/rabbitmq.mjs'
 import { type Alarmed, outlivesAnAlarm, stopsDuringAnAlarm } from '../amqp/alarmed.ts'
+import { declaredBeforeTheFirstStart } from '../amqp/declared.ts'
 import { amqpSubject } from '../amqp/sdk-subject.ts'
 
 const installed = rabbitmqHome() !== undefined
@@ -12,6 +13,15 @@ describe.skipIf(!installed)(`RabbitMQ${installed ? '' : ' (skipped: apt-get inst
   afterAll(() => node?.stop())
 
   test.each(transportContract({ open: () => amqpSubject(node!.url) }))('$name', ({ run }) => run())
+
+  test('services that were declared by their manifests get what was sent before their first start', () =>
+    declaredBeforeTheFirstStart('declared', { url: node!.url }))
+
+  test('the same on quorum queues, whose arguments the manifest tells', () =>
+    declaredBeforeTheFirstStart('replicated', {
+      url: node!.url,
+      queueArguments: { 'x-queue-type': 'quorum', 'x-delivery-limit': -1 },
+    }))
 
   const alarmed: Alarmed = {
     get url() {

@@ -126,8 +126,7 @@ test('it opens, declares and closes, every time, and does not ask the store', as
   await app.declare()
   await app.declare()
   expect(calls).toEqual(['open', 'declare', 'close', 'open', 'declare', 'close'])
-  expect(topologies[0]).toEqual(app.topology)
-  expect(app.topology).toMatchObject({
+  expect(topologies[0]).toMatchObject({
     sends: [{ type: 'order.placed' }, { type: 'invoice.send' }, { type: 'price' }],
     consumers: [{ queue: 'shop.invoice' }, { queue: 'shop.price' }],
   })

@@ -3,11 +3,12 @@ import type { Contract, DataOf } from './contract/contract.ts'
 import type { RequestContract } from './contract/request-contract.ts'
 import type { Log } from './log.ts'
 import type { Random } from './random.ts'
+import type { Manifest } from './schema/manifest.ts'
 import type { Store } from './store/port.ts'
 import type { Surroundings } from './surroundings.ts'
 import type { Telemetry } from './telemetry/telemetry.ts'
 import type { Clock } from './time/clock.ts'
-import type { Topology, Transport } from './transport/port.ts'
+import type { Transport } from './transport/port.ts'
 import type { WireForm } from './wire/wire-form.ts'
 import { Declarations } from './declarations.ts'
 import { describe, type Description } from './description.ts'
@@ -42,6 +43,7 @@ import type { AnswerHandler, AnswerOptions } from './request/answerer.ts'
 import type { AskerOptions, AskOptions } from './request/asker.ts'
 import { Runtime } from './runtime.ts'
 import type { ScheduleOptions } from './schedule/declaration.ts'
+import { serviceManifest } from './service-manifest.ts'
 import { silentTelemetry } from './telemetry/telemetry.ts'
 import { systemClock } from './time/clock.ts'
 import { milliseconds, type Duration } from './time/duration.ts'
@@ -294,13 +296,9 @@ export class Service<Tx> {
     return describe(this.#declarations, { ...surroundings, form, rememberedMs, settings: this.settings })
   }
 
-  /**
-   * What the service needs at an engine: its contracts, and queues for its handlers and answers.
-   *
-   * @throws {SdkError} `capability_missing`, `invalid_declaration`
-   */
-  get topology(): Topology {
-    return this.runtime.topology
+  /** What it shares with others, and needs at an engine, as a file. @throws {SdkError} `capability_missing`, `invalid_declaration` */
+  manifest(): Manifest {
+    return serviceManifest(this.#declarations, this.runtime.surroundings)
   }
 
   /* ------------------------------------------------------------ running */

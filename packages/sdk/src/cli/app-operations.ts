@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Contract } from '../contract/contract.ts'
 import type { Register } from '../register/register.ts'
+import type { Manifest } from '../schema/manifest.ts'
 import type { Store } from '../store/port.ts'
 import { UsageError } from './usage-error.ts'
 
@@ -17,6 +18,8 @@ export interface AppOperations {
     readonly outbox: Pick<Store<unknown>['outbox'], 'depth'>
   }
   migrate(): Promise<void>
+  declare(): Promise<void>
+  manifest(): Manifest
   /** What is declared, as values of JSON. */
   describe?(): unknown
 }

@@ -8,6 +8,7 @@ import type { Contract } from '../contract/contract.ts'
 import { event } from '../contract/event.ts'
 import { SdkError } from '../errors.ts'
 import { Register } from '../register/register.ts'
+import { manifestOf, type Declared } from '../schema/manifest.ts'
 import type { Service } from '../service.ts'
 import type { Attempt } from '../store/port.ts'
 import { OutboxWorld } from '../testing/outbox-world.ts'
@@ -30,6 +31,7 @@ async function world(over: Partial<AppOperations> = {}, contracts: readonly Cont
   const base = new OutboxWorld()
   const register = new Register(base.process(), (name) => contracts.find((each) => each.name === name))
   let migrations = 0
+  let declarations = 0
   let closed = 0
   const store = { ...base.store, close: async () => void closed++ }
   const app: AppOperations = {
@@ -38,6 +40,8 @@ async function world(over: Partial<AppOperations> = {}, contracts: readonly Cont
     register,
     store,
     migrate: async () => void migrations++,
+    declare: async () => void declarations++,
+    manifest: () => manifestOf(contracts as readonly (Contract & Declared)[], { service: 'helpdesk', owns: [] }),
     ...over,
   }
   const slot = `app${Object.keys(globalThis).length}`
@@ -63,7 +67,7 @@ async function world(over: Partial<AppOperations> = {}, contracts: readonly Cont
     }
     await base.store.inbox.keep('helpdesk.close', [{ message, state: 'parked', attempts: 3, dueAt: 0, attempt }])
   }
-  return { base, run, park, migrations: () => migrations, closed: () => closed }
+  return { base, run, park, migrations: () => migrations, declarations: () => declarations, closed: () => closed }
 }
 
 describe('looking', () => {
@@ -257,13 +261,16 @@ describe('the service itself', () => {
   })
 
   test('has what it owns compared with what other services own', async () => {
-    const closes = () => ({ handlers: [{ contract: 'ticket.close' }, { contract: 'ticket.closed' }], answers: [] })
-    const { out } = await (await world({ name: 'desk', describe: closes })).run('schema', 'print')
+    const owned = (name: string) => ({
+      name,
+      manifest: () => manifestOf([Close, Closed], { service: name, owns: ['ticket.close'] }),
+    })
+    const { out } = await (await world(owned('desk'))).run('schema', 'print')
     expect(JSON.parse(out)).toMatchObject({ service: 'desk', owns: ['ticket.close'] })
     await writeFile(join(directory, 'desk.json'), out)
     const against = ['schema', 'check', '--against', 'desk.json'] as const
-    expect(await (await world({ name: 'experts' })).run(...against)).toMatchObject({ code: 0 })
-    expect(await (await world({ name: 'experts', describe: closes })).run(...against)).toMatchObject({
+    expect(await (await world()).run(...against)).toMatchObject({ code: 0 })
+    expect(await (await world(owned('experts'))).run(...against)).toMatchObject({
       code: 1,
       out: expect.stringContaining('"ticket.close" is owned by desk and by experts'),
     })
@@ -336,7 +343,7 @@ describe('a command line that cannot be used is code 2, and says what to write',
     let out = ''
     const code = await runAppCommand(['--help'], { cwd: directory, out: (text) => void (out += text), err() {} })
     expect(code).toBe(0)
-    for (const name of ['outbox', 'inbox', 'dlq', 'register purge', 'migrate', 'schema check', 'describe'])
+    for (const name of ['outbox', 'inbox', 'dlq', 'register purge', 'declare', 'migrate', 'schema check', 'describe'])
       expect(out).toContain(`  ${name} `)
   })
 })

@@ -24,7 +24,7 @@ export interface Invocation {
 export type Command = (invocation: Invocation) => Promise<boolean>
 
 /** For programs a value, for people a text. */
-export function tell({ flags, io }: Invocation, value: unknown, text: () => string): void {
+export function tell({ flags, io }: Pick<Invocation, 'flags' | 'io'>, value: unknown, text: () => string): void {
   io.out(flags.json === true ? `${JSON.stringify(value, printable, 2)}\n` : text())
 }
 

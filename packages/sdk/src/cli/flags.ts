@@ -26,6 +26,9 @@ const OPTIONS = {
   mode: { type: 'string' },
   stored: { type: 'boolean' },
   short: { type: 'boolean' },
+  manifest: { type: 'string', multiple: true },
+  engine: { type: 'string' },
+  'engine-file': { type: 'string' },
 } as const
 
 export type Flags = ReturnType<typeof parse>['values']

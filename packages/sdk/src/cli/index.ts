@@ -1,6 +1,7 @@
 import { SdkError } from '../errors.ts'
-import { loadApp, type AppOperations } from './app-operations.ts'
-import { tell, type Command, type CommandIo } from './command.ts'
+import { loadApp } from './app-operations.ts'
+import { tell, type Command, type CommandIo, type Invocation } from './command.ts'
+import { declare, declareManifests } from './declare-commands.ts'
 import { BULK, checkFlags, FILTER, flagsOf, PAGES, type Flag } from './flags.ts'
 import * as register from './register-commands.ts'
 import * as schema from './schema-commands.ts'
@@ -98,6 +99,12 @@ const COMMANDS: Readonly<Record<string, Row>> = {
     flags: ['state', 'older-than', 'contract', 'dry-run'],
     help: 'deletes by --state and --older-than',
   },
+  declare: {
+    run: declare,
+    tables: false,
+    flags: ['manifest', 'engine', 'engine-file'],
+    help: 'makes what the service needs at its engine, or what those of --manifest <file> … need at --engine',
+  },
   migrate: { run: migrate, tables: false, flags: [], help: "brings the store's tables to this version" },
   'schema print': { run: schema.print, tables: false, flags: [], help: 'the contracts as a file, to be checked in' },
   'schema check': {
@@ -120,6 +127,8 @@ Options
   --json                  for programs
   --short                 of describe
   --mode <mode>           of schema check: backward, forward or full, which is the default
+  --manifest <file> …     of declare: services as \`schema print\` wrote them, in the place of --app
+  --engine <address>      of declare --manifest: amqp://… or a directory; --engine-file names a file that holds it
   --dry-run               of what changes something: only says what would happen
   --rate <n/s>            of retry, cancel and redrive: at most so many in a time
   --state, --contract, --consumer, --direction, --key, --external-id, --fingerprint,
@@ -142,11 +151,8 @@ export async function runAppCommand(argv: readonly string[], io: CommandIo): Pro
     }
     const [name, row, rest] = rowOf(words)
     checkFlags(name, flags, row.flags)
-    const app = await loadApp(flags.app, io.cwd)
-    const fine = await withApp(app, async () => {
-      if (row.tables || flags.stored === true) await app.store.check()
-      return row.run({ app, flags, words: rest, io })
-    })
+    const invocation = { flags, words: rest, io }
+    const fine = flags.manifest === undefined ? await runWithApp(row, invocation) : await declareManifests(invocation)
     return fine ? EXIT.ok : EXIT.failure
   } catch (error) {
     io.err(`stathmos app: ${complaint(error)}\n`)
@@ -154,9 +160,12 @@ export async function runAppCommand(argv: readonly string[], io: CommandIo): Pro
   }
 }
 
-async function withApp<T>(app: AppOperations, work: () => Promise<T>): Promise<T> {
+async function runWithApp({ run, tables }: Row, invocation: Omit<Invocation, 'app'>): Promise<boolean> {
+  const { flags, io } = invocation
+  const app = await loadApp(flags.app, io.cwd)
   try {
-    return await work()
+    if (tables || flags.stored === true) await app.store.check()
+    return await run({ ...invocation, app })
   } finally {
     await app.store.close()
   }

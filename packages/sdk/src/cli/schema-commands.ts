@@ -2,10 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { Message } from '../message/message.ts'
 import { checkCompatibility, type CompatibilityMode } from '../schema/compatibility.ts'
-import { manifestOf, parseManifest, type Declared, type Manifest } from '../schema/manifest.ts'
+import { parseManifest, type Manifest } from '../schema/manifest.ts'
 import { checkStoredBodies } from '../schema/stored-bodies.ts'
 import type { RegisterFilter, RegisterPage } from '../store/port.ts'
-import type { Description } from '../description.ts'
 import type { AppOperations } from './app-operations.ts'
 import { tell, type Command } from './command.ts'
 import { UsageError } from './usage-error.ts'
@@ -14,7 +13,7 @@ const MODES: readonly CompatibilityMode[] = ['backward', 'forward', 'full']
 
 /** `schema print`: the manifest, to be checked in. Always JSON. */
 export const print: Command = async ({ app, io }) => {
-  io.out(`${JSON.stringify(manifest(app), null, 2)}\n`)
+  io.out(`${JSON.stringify(app.manifest(), null, 2)}\n`)
   return true
 }
 
@@ -27,7 +26,7 @@ export const check: Command = async (invocation) => {
   if (files.length === 0 && flags.stored !== true)
     throw new UsageError('say what to compare with: --against contracts.json, as `schema print` wrote it, or --stored')
   const earlier = await Promise.all(files.map((file) => readManifest(resolve(io.cwd, file))))
-  const findings = checkCompatibility(earlier, manifest(app), mode)
+  const findings = checkCompatibility(earlier, app.manifest(), mode)
   const bodies = flags.stored === true ? await checkStoredBodies(app.contracts, stored(app)) : null
   const told =
     bodies?.unreadable.map(({ id, type, version, error }) => ({ id, type, version, why: error.message })) ?? []
@@ -42,20 +41,8 @@ export const check: Command = async (invocation) => {
   return !findings.some(({ certain }) => certain) && (bodies?.failed ?? 0) === 0
 }
 
-function manifest(app: AppOperations): Manifest {
-  // A contract that was made by hand tells nothing about its schemas.
-  const contracts = app.contracts.filter((each): each is Declared & typeof each => 'versions' in each)
-  return manifestOf(contracts, { service: app.name, owns: ownedBy(app) })
-}
-
-/** A contract has one owner when it is a command or a request: whoever handles or answers it. */
-function ownedBy(app: AppOperations): readonly string[] {
-  const { handlers = [], answers = [] } = (app.describe?.() ?? {}) as Partial<Pick<Description, 'handlers' | 'answers'>>
-  const commands = new Set(app.contracts.filter(({ kind }) => kind === 'command').map(({ name }) => name))
-  return [...handlers.map(({ contract }) => contract).filter((name) => commands.has(name)), ...answers]
-}
-
-async function readManifest(file: string): Promise<Manifest> {
+/** @throws {UsageError} when there is no such file. @throws {SdkError} `malformed_message` */
+export async function readManifest(file: string): Promise<Manifest> {
   let text: string
   try {
     text = await readFile(file, 'utf8')

@@ -4,6 +4,7 @@ import type { Declaration } from '../contract/declaration.ts'
 import type { VersionDefinition } from '../contract/version-chain.ts'
 import { SdkError } from '../errors.ts'
 import type { MessageKind } from '../message/message.ts'
+import type { ConsumerTopology } from '../transport/port.ts'
 import type { JsonSchema } from './json-schema.ts'
 
 /** What a program's contracts are, as a file: to be kept with each deployment, and compared with the next. */
@@ -16,10 +17,14 @@ export interface Manifest {
   readonly service?: string
   /** Names of the commands that it handles and the requests that it answers: those that have one owner. */
   readonly owns?: readonly string[]
+  /** The queues that its handlers and answers have at the engine, for whoever makes them before it starts. */
+  readonly consumers?: readonly ConsumerTopology[]
+  /** What its transport gives each of them. */
+  readonly queueArguments?: Readonly<Record<string, unknown>>
 }
 
-/** Whose contracts they are. */
-export type Owner = Required<Pick<Manifest, 'service' | 'owns'>>
+/** Whose contracts they are, and what is made for it at an engine. */
+export type Owner = Required<Pick<Manifest, 'service' | 'owns'>> & Pick<Manifest, 'consumers' | 'queueArguments'>
 
 export interface ContractEntry {
   readonly name: string
@@ -73,7 +78,7 @@ export function manifestOf(contracts: readonly Declared[], owner?: Owner): Manif
   }
   return {
     manifest: 1,
-    ...(owner === undefined ? {} : { service: owner.service, owns: owner.owns.toSorted() }),
+    ...(owner === undefined ? {} : { ...owner, owns: owner.owns.toSorted() }),
     contracts: entries,
   }
 }
@@ -97,7 +102,22 @@ export function parseManifest(json: string): Manifest {
       'malformed_message',
       'this is no manifest of contracts in form 1; write it again with manifestOf',
     )
+  const { consumers = [] } = value
+  if (!Array.isArray(consumers) || !consumers.every(isConsumer))
+    throw new SdkError(
+      'malformed_message',
+      'the manifest has consumers that are none; write it again with `stathmos app schema print`',
+    )
   return value as Manifest
+}
+
+function isConsumer(value: Partial<ConsumerTopology> | null): boolean {
+  return (
+    typeof value?.queue === 'string' &&
+    typeof value.contract?.type === 'string' &&
+    typeof value.ordered === 'boolean' &&
+    typeof value.partitions === 'number'
+  )
 }
 
 function entryOf(contract: Declared): ContractEntry {

@@ -18,6 +18,8 @@ export interface Transport {
    * where that is not known.
    */
   readonly engine?: string | null
+  /** What it gives every queue that it makes, as JSON has it: who makes one elsewhere has to give the same. Absent: nothing. */
+  readonly queueArguments?: Readonly<Record<string, unknown>>
   /**
    * Connects, and from then on reconnects by itself.
    *

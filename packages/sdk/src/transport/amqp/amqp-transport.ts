@@ -59,6 +59,7 @@ interface Reader {
 export class AmqpTransport implements Transport {
   readonly name = 'amqp'
   readonly capabilities: Capabilities
+  readonly queueArguments: QueueArguments
   readonly #options: AmqpOptions
   readonly #watchers = new Set<(up: boolean) => void>()
   readonly #sends = new Set<string>()
@@ -74,6 +75,7 @@ export class AmqpTransport implements Transport {
 
   constructor(options: AmqpOptions) {
     this.#options = options
+    this.queueArguments = options.queueArguments ?? {}
     const bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_MAX
     this.capabilities = { ordering: true, confirm: true, returns: true, replies: true, bodyBytesMax }
   }
@@ -122,7 +124,7 @@ export class AmqpTransport implements Transport {
     const connection = this.#assertUp().sending.connection!
     await onChannel(connection, async (channel) => {
       for (const { type } of sends) await declareExchange(channel, type)
-      for (const each of consumers) await declareConsumer(channel, each, this.#options.queueArguments ?? {})
+      for (const each of consumers) await declareConsumer(channel, each, this.queueArguments)
     }).catch((error: unknown) => {
       throw declarationFailed(error)
     })
@@ -167,7 +169,7 @@ export class AmqpTransport implements Transport {
   ): Promise<Subscription> {
     const { surroundings: reading, receiving } = this.#assertOpen()
     await receiving.open()
-    const { queueArguments = {} } = this.#options
+    const { queueArguments } = this
     const connection = (): AmqpConnection | null => receiving.connection
     const subscription = new AmqpSubscription({ consumer, prefetch, queueArguments, reading, receive, connection })
     await this.#startNow(subscription, this.#subscriptions)
@@ -241,7 +243,7 @@ export class AmqpTransport implements Transport {
     await onChannel(connection, async (channel) => {
       for (const type of this.#sends) await declareExchange(channel, type)
       for (const each of this.#consumers.values()) {
-        await declareConsumer(channel, each, this.#options.queueArguments ?? {})
+        await declareConsumer(channel, each, this.queueArguments)
       }
     })
     for (const type of this.#sends) this.#declared.add(type)

@@ -81,6 +81,36 @@ export const sendingPromises: readonly TransportPromise[] = [
     },
   },
   {
+    name: 'a consumer that was declared, and never ran, gets every event that was sent before its first start, once',
+    async run(subject) {
+      const contract = contractOf('event')
+      const plain = consumerOf(contract, 'plain')
+      const ordered = consumerOf(contract, 'ordered', { ordered: true, partitions: 3 })
+      const pipeline = await subject.open('pipeline', plainForm)
+      await pipeline.declare({ sends: [], consumers: [plain, ordered] })
+      await pipeline.declare({ sends: [contract], consumers: [ordered, plain] })
+      await pipeline.close()
+      if (subject.restart !== undefined) await subject.restart()
+      const sender = await subject.open('shop', plainForm)
+      await sender.declare({ sends: [contract], consumers: [] })
+      const texts = Array.from({ length: 30 }, (_, i) => String(i).padStart(2, '0'))
+      await sender.send(texts.map((text) => messageOf(contract, text, { key: `k${Number(text) % 5}` })))
+      await sender.close()
+      if (subject.restart !== undefined) await subject.restart()
+      const reader = await subject.open('crm', plainForm)
+      await reader.declare({ sends: [contract], consumers: [plain, ordered] })
+      for (const consumer of [plain, ordered]) {
+        const inbox = await Inbox.open(reader, consumer)
+        const got = await inbox.accept(texts.length)
+        assertEqual(got.toSorted(), texts, `what came to ${consumer.queue}`)
+        await calm(subject)
+        assertEqual(inbox.unread, 0, 'what came besides')
+        await (await inbox.subscription).close()
+      }
+      await reader.close()
+    },
+  },
+  {
     name: 'a command goes to one of the processes of its owner',
     async run(subject) {
       const contract = contractOf('command')
