@@ -185,6 +185,7 @@ describe('the depth', () => {
       await world.clock.advance('1s')
     }
     await publish(outbox)
+    expect(logged.at(-1)).toContain('could not be asked for a while; messages pass')
     await outbox.stop()
   })
 
@@ -254,6 +255,17 @@ describe('block', () => {
     expect(codes).toEqual(['overloaded', 'overloaded'])
     expect(looks).toBeLessThanOrEqual(4)
     await outbox.stop()
+  })
+
+  test('a service that was never started looks no longer than somebody waits', async () => {
+    await world.commit(...messages(3))
+    const outbox = outboxWith({ depthMax: 3, whenFull: 'block', blockMax: '2500ms' })
+    await publish(outbox)
+    await world.clock.settle()
+    const refused = publish(outbox).catch((error: unknown) => error)
+    await world.clock.advance('2500ms')
+    expect(await refused).toMatchObject({ code: 'overloaded' })
+    expect(world.clock.nextAt).toBeNull()
   })
 
   test('a transaction that ended while its message waited does not get it', async () => {

@@ -79,9 +79,7 @@ export class DepthLimit {
   /** Looks no more, but for who still waits. */
   stop(): void {
     this.#started = false
-    if (this.#waiting.size > 0) return
-    this.#timer?.cancel()
-    this.#timer = null
+    this.#lookNoMore()
   }
 
   /**
@@ -131,7 +129,8 @@ export class DepthLimit {
       log.warn(fields, 'the outbox is full; messages are held up until some of those in it are sent')
     } else if (!full && this.#fullSince !== null) {
       this.#fullSince = null
-      log.info({ pending: latest?.pending }, 'the outbox has room again')
+      if (latest === null) log.warn({}, 'how full the outbox is could not be asked for a while; messages pass')
+      else log.info({ pending: latest.pending }, 'the outbox has room again')
     }
     return full
   }
@@ -152,6 +151,7 @@ export class DepthLimit {
       const end = (room: boolean): void => {
         timer.cancel()
         this.#waiting.delete(letGo)
+        this.#lookNoMore()
         resolve(room)
       }
       const letGo = (): void => end(true)
@@ -163,14 +163,22 @@ export class DepthLimit {
 
   /** Looks as often as may be while somebody waits, or would have to. */
   #lookLater(): void {
-    const wanted = this.#waiting.size > 0 || (this.#started && this.#fullSince !== null)
-    if (this.#timer !== null || !wanted) return
+    if (this.#timer !== null || !this.#curious) return
     this.#timer = this.#surroundings.clock.after(this.#look.pauseMs, () => {
-      void this.#lookNow().then(() => {
-        this.#timer = null
-        this.#lookLater()
-      })
+      this.#timer = null
+      void this.#lookNow().then(() => this.#lookLater())
     })
+  }
+
+  /** A timer keeps the process alive, for which nobody may be left to wait. */
+  #lookNoMore(): void {
+    if (this.#curious) return
+    this.#timer?.cancel()
+    this.#timer = null
+  }
+
+  get #curious(): boolean {
+    return this.#waiting.size > 0 || (this.#started && this.#fullSince !== null)
   }
 
   #refusal(count: number): SdkError {

@@ -14,6 +14,7 @@ export function injectStore<Tx>(store: Store<Tx>, faults: Faults): Store<Tx> {
   const simple = <T>(call: string, work: () => Promise<T>): Promise<T> => faults.around(call, lost, work)
   return {
     name: store.name,
+    oneWriter: store.oneWriter ?? false,
     outbox: injected(store.outbox, 'outbox', faults),
     timers: injected(store.timers, 'timers', faults),
     inbox: injected(store.inbox, 'inbox', faults),
