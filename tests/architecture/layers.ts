@@ -86,7 +86,9 @@ export const rooms: Rooms = {
   'sdk/message': ['sdk/random', 'sdk/time'],
   'sdk/work': ['sdk/log', 'sdk/time', 'sdk/random'],
   'sdk/telemetry': ['sdk/errors', 'sdk/peer', 'sdk/message'],
-  'sdk/contract': ['sdk/errors', 'sdk/peer', 'sdk/message'],
+  // Where bodies lie that are too large for messages.
+  'sdk/blobs': ['sdk/errors', 'sdk/time'],
+  'sdk/contract': ['sdk/errors', 'sdk/peer', 'sdk/message', 'sdk/blobs'],
   // Manifests of contracts and of what is made for them, and whether two of them get along.
   'sdk/schema': ['sdk/errors', 'sdk/message', 'sdk/contract', 'sdk/transport'],
   'sdk/wire': ['sdk/errors', 'sdk/message'],
@@ -143,6 +145,7 @@ export const rooms: Rooms = {
   // The patterns. Each speaks to the store and the transport through what surrounds it.
   'sdk/outbox': [
     'sdk/errors',
+    'sdk/blobs',
     'sdk/random',
     'sdk/log',
     'sdk/time',

@@ -11,7 +11,7 @@ export type BodyShape = (
 
 /** A layer around a body, for the manifest. */
 export interface ShapeLayer {
-  /** `encrypted`, `claim check`. */
+  /** `encryption`, `claim check`. */
   readonly name: string
   /** Whether bodies without it are read as well. */
   readonly optional: boolean

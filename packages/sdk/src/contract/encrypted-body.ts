@@ -76,7 +76,7 @@ export function encrypted(inner: BodyFormat, keys: BodyKeys, options: EncryptedO
       const opened = await open(body, keys, context, of)
       return quietly(inner, context, () => readInside(inner, { contentType: of, body: opened }, context))
     },
-    shape: () => layeredShape(inner, { name: 'encrypted', optional: accepts }),
+    shape: () => layeredShape(inner, { name: 'encryption', optional: accepts }),
     layer: {
       inner,
       wrap,

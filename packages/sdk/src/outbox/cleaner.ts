@@ -1,3 +1,4 @@
+import type { Blobs } from '../blobs/blobs.ts'
 import type { Purge } from '../store/port.ts'
 import type { Surroundings } from '../surroundings.ts'
 import type { StoreTime } from './store-time.ts'
@@ -21,9 +22,23 @@ export interface Retention {
   readonly cancelled?: Duration | 'never'
   /** Default 30d. */
   readonly expired?: Duration | 'never'
+  /**
+   * Bodies of `claimCheck`, by the age of their last put: it has to be longer than any message may still be read, delayed,
+   * waiting, parked or delivered again, in every service that gets them. Default never.
+   */
+  readonly blobs?: BlobRetention
   /** Contracts whose messages of a state have an age of their own, and are deleted by somebody else. */
   readonly except?: Readonly<Partial<Record<(typeof STATES)[number], readonly string[]>>>
 }
+
+/** Where bodies lie, and how long they are kept. One service of those that share them is enough. */
+export interface BlobRetention {
+  readonly in: Blobs
+  readonly after: Duration
+}
+
+/** Between looks for old blobs: each reads the names of all of them. */
+const BLOBS_LOOK_MS = 3_600_000
 
 /** What the register is asked to forget by its age; what was handled, the inbox forgets itself. */
 const STATES = ['sent', 'parked', 'cancelled', 'expired'] as const satisfies readonly Purge['state'][]
@@ -39,6 +54,8 @@ export class Cleaner<Tx> {
   readonly rememberedMs: number
   readonly #statesMs: readonly (readonly [state: (typeof STATES)[number], ms: number])[]
   readonly #except: NonNullable<Retention['except']>
+  readonly #blobs: { readonly in: Blobs; readonly ms: number } | null
+  #blobsDueAt = 0
   readonly #pump: Pump
 
   /** @throws {SdkError} `invalid_declaration` */
@@ -55,6 +72,7 @@ export class Cleaner<Tx> {
         `retention.done is ${this.rememberedMs} ms; messages that are delivered again later than that would be handled twice, so it is at least 1h`,
       )
     this.#statesMs = STATES.map((state) => [state, age(ages[state])] as const).filter(([, ms]) => Number.isFinite(ms))
+    this.#blobs = retention.blobs === undefined ? null : this.#checked(retention.blobs)
     this.#pump = sweepPump({
       name: 'cleaner',
       clock,
@@ -83,7 +101,32 @@ export class Cleaner<Tx> {
       const what = { state, before: now - ms, ...(except.length === 0 ? {} : { contracts: { except } }) }
       most = Math.max(most, await store.register.purge(what, rowsMax))
     }
+    await this.#pruneBlobs(now)
     return most
+  }
+
+  /** What is still remembered may be asked for once more; what is parked for ever is warned of in the documentation. */
+  #checked({ in: blobs, after }: BlobRetention): { readonly in: Blobs; readonly ms: number } {
+    const ms = milliseconds(after)
+    const ages = [['done', this.rememberedMs] as const, ...this.#statesMs].filter(([, each]) => Number.isFinite(each))
+    const longer = ages.find(([, each]) => each >= ms)
+    if (longer !== undefined)
+      throw new SdkError(
+        'invalid_declaration',
+        `retention.blobs.after is ${ms} ms, and retention.${longer[0]} is ${longer[1]} ms: messages would outlive their bodies; keep blobs longer than any message`,
+      )
+    return { in: blobs, ms }
+  }
+
+  /** Blobs that cannot be reached are looked for again; nothing else waits for them. */
+  async #pruneBlobs(now: number): Promise<void> {
+    if (this.#blobs === null || now < this.#blobsDueAt) return
+    this.#blobsDueAt = now + BLOBS_LOOK_MS
+    try {
+      await this.#blobs.in.prune(now - this.#blobs.ms)
+    } catch (error) {
+      this.#surroundings.log.warn({ err: error }, 'old blobs could not be pruned; they are looked for again in an hour')
+    }
   }
 }
 

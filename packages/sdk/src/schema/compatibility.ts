@@ -189,7 +189,8 @@ function layerGap(sent: readonly ShapeLayer[], taken: readonly ShapeLayer[]): st
   const [names, known] = [sent, taken].map((layers) => layers.map(({ name }) => name)) as [string[], string[]]
   const expected = taken.filter(({ name, optional }) => !optional || names.includes(name)).map(({ name }) => name)
   if (isDeepStrictEqual(names, expected)) return null
-  const inWords = (layers: readonly string[]): string => (layers.length === 0 ? 'as they are' : layers.join(', in '))
+  const inWords = (layers: readonly string[]): string =>
+    layers.length === 0 ? 'as they are' : `with ${layers.join(' and ')} around them`
   return `bodies are sent ${inWords(names)} and read ${inWords(known)}`
 }
 

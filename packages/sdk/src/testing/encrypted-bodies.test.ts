@@ -122,7 +122,7 @@ test('what is encrypted with a key that is not here is parked with what to do, a
   expect(parked?.errors.at(-1)?.message).toContain('give it that key, then retry the message')
   expect(parked?.unreadable).toContain('"k2"')
   receiver.ring = keyRing({ k1, k2 }, 'k1')
-  await at.register.retry({ ids: [id] })
+  await at.register.retry([id])
   await t.settled()
   expect(handled).toEqual([NAME])
 })
