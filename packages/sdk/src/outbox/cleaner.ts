@@ -14,6 +14,12 @@ export interface Retention {
    * deliver it again: the engine, a redrive, a sender's retries. Default 14d, at least 1h.
    */
   readonly done?: Duration | 'never'
+  /**
+   * How long a dedupe key is remembered, so that another message with it is not handled: from its first message on, and at
+   * least until that one is done. It has to be longer than the time in which somebody may say the same again, in a message
+   * with another id. Default: as `done`; at least 1h.
+   */
+  readonly dedupeKeys?: Duration | 'never'
   /** Sent messages, where the relay keeps them. Default 7d. */
   readonly sent?: Duration | 'never'
   /** Messages that were given up, of both directions. Default never. */
@@ -43,8 +49,8 @@ const BLOBS_LOOK_MS = 3_600_000
 /** What the register is asked to forget by its age; what was handled, the inbox forgets itself. */
 const STATES = ['sent', 'parked', 'cancelled', 'expired'] as const satisfies readonly Purge['state'][]
 
-/** Shorter, a message that a broker delivers again after a restart would be handled twice. */
-const DONE_MS_MIN = 3_600_000
+/** Shorter, a message that a broker delivers again after a restart would be handled twice; and so would what it says. */
+const REMEMBERED_MS_MIN = 3_600_000
 
 /** Deletes what is done with and old enough, a little at a time. Any number of processes do it at once. */
 export class Cleaner<Tx> {
@@ -52,6 +58,7 @@ export class Cleaner<Tx> {
   readonly #time: StoreTime
   /** For how long a handled message is remembered. */
   readonly rememberedMs: number
+  readonly #dedupeKeysMs: number
   readonly #statesMs: readonly (readonly [state: (typeof STATES)[number], ms: number])[]
   readonly #except: NonNullable<Retention['except']>
   readonly #blobs: { readonly in: Blobs; readonly ms: number } | null
@@ -66,10 +73,16 @@ export class Cleaner<Tx> {
     this.#time = time
     this.#except = retention.except ?? {}
     this.rememberedMs = age(ages.done)
-    if (this.rememberedMs < DONE_MS_MIN)
+    if (this.rememberedMs < REMEMBERED_MS_MIN)
       throw new SdkError(
         'invalid_declaration',
         `retention.done is ${this.rememberedMs} ms; messages that are delivered again later than that would be handled twice, so it is at least 1h`,
+      )
+    this.#dedupeKeysMs = age(retention.dedupeKeys ?? ages.done)
+    if (this.#dedupeKeysMs < REMEMBERED_MS_MIN)
+      throw new SdkError(
+        'invalid_declaration',
+        `retention.dedupeKeys is ${this.#dedupeKeysMs} ms; messages that have a dedupe key of an earlier one and come later than that would be handled as well, so it is at least 1h`,
       )
     this.#statesMs = STATES.map((state) => [state, age(ages[state])] as const).filter(([, ms]) => Number.isFinite(ms))
     this.#blobs = retention.blobs === undefined ? null : this.#checked(retention.blobs)
@@ -96,6 +109,8 @@ export class Cleaner<Tx> {
     await this.#time.refresh()
     const now = this.#time.now()
     let most = Number.isFinite(this.rememberedMs) ? await store.inbox.prune(now - this.rememberedMs, rowsMax) : 0
+    if (Number.isFinite(this.#dedupeKeysMs))
+      most = Math.max(most, await store.inbox.pruneDedupeKeys(now - this.#dedupeKeysMs, rowsMax))
     for (const [state, ms] of this.#statesMs) {
       const except = this.#except[state] ?? []
       const what = { state, before: now - ms, ...(except.length === 0 ? {} : { contracts: { except } }) }

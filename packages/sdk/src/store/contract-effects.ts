@@ -27,6 +27,9 @@ async function started<Tx>(store: Store<Tx>, message: Message, leaseMs = LONG_MS
   return entry
 }
 
+/** A message of its own, with a dedupe key. */
+const withKey = (dedupeKey: string): Message => messageOf({ metadata: { correlationId: 'c', dedupeKey } })
+
 /** What the inbox says of an effect that is not to be begun. */
 async function refused<Tx>(store: Store<Tx>, message: Message): Promise<string> {
   const { kind, entry } = await start(store, message)
@@ -58,10 +61,9 @@ export const effectPromises: readonly StorePromise[] = [
       await store.inbox.complete(await started(store, done))
       await keep(store, [waiting])
       for (const message of [running, done, waiting]) assert.equal(await refused(store, message), 'duplicate')
-      const withKey = () => messageOf({ metadata: { correlationId: 'c', dedupeKey: 'd' } })
-      await started(store, withKey())
-      assert.equal(await refused(store, withKey()), 'duplicate')
-      assert.deepEqual(await begin(store, [withKey()]), ['duplicate'])
+      await started(store, withKey('d'))
+      assert.equal(await refused(store, withKey('d')), 'duplicate')
+      assert.deepEqual(await begin(store, [withKey('d')]), ['duplicate'])
       assert.equal((await store.inbox.start('another', running, true, LONG_MS)).kind, 'new')
     },
   },
@@ -159,13 +161,51 @@ export const effectPromises: readonly StorePromise[] = [
     },
   },
   {
-    name: 'dedupe keys are forgotten as well',
+    name: 'dedupe keys that came before a time are forgotten, so many at a time, and without what was done',
+    async run({ store, pass }) {
+      const old = ['a', 'b', 'c'].map(withKey)
+      await begin(store, old)
+      await pass(PAST_MS)
+      const before = Math.ceil(await store.now())
+      await pass(PAST_MS)
+      await begin(store, [withKey('young')])
+      assert.equal(await store.inbox.pruneDedupeKeys(before, 2), 2)
+      assert.equal(await store.inbox.pruneDedupeKeys(before, 2), 1)
+      assert.equal(await store.inbox.pruneDedupeKeys(before, 2), 0)
+      assert.deepEqual(await begin(store, [withKey('young')]), ['duplicate'])
+      assert.deepEqual(await begin(store, ['a', 'b', 'c'].map(withKey)), ['new', 'new', 'new'])
+      assert.deepEqual(await begin(store, old), ['duplicate', 'duplicate', 'duplicate'], 'they are known by their ids')
+    },
+  },
+  {
+    name: 'a dedupe key outlives the memory of its message, and tells of it, too, that it was there',
     async run({ store }) {
-      const withKey = () => messageOf({ metadata: { correlationId: 'c', dedupeKey: 'd' } })
-      await begin(store, [withKey()])
-      const before = Math.ceil(await store.now()) + LONG_MS
-      for (let i = 0; i < 5; i++) await store.inbox.prune(before, 100)
-      assert.deepEqual(await begin(store, [withKey()]), ['new'])
+      const message = withKey('d')
+      await begin(store, [message])
+      const future = Math.ceil(await store.now()) + LONG_MS
+      assert.equal(await store.inbox.prune(future, 100), 1)
+      assert.deepEqual(
+        (await keep(store, [message, withKey('d')])).map(({ kind }) => kind),
+        ['duplicate', 'duplicate'],
+      )
+      assert.deepEqual([await refused(store, message), await refused(store, withKey('d'))], ['duplicate', 'duplicate'])
+      assert.deepEqual(await begin(store, [message, withKey('d')]), ['duplicate', 'duplicate'])
+    },
+  },
+  {
+    name: 'a dedupe key stays as long as its message is not done, and is as old as that at most',
+    async run({ store, pass }) {
+      const message = withKey('d')
+      await keep(store, [message])
+      await pass(PAST_MS)
+      const before = Math.ceil(await store.now())
+      await pass(PAST_MS)
+      assert.equal(await store.inbox.pruneDedupeKeys(before + LONG_MS, 100), 0)
+      await finish(store, ...(await claim(store)))
+      assert.equal(await store.inbox.pruneDedupeKeys(before, 100), 0)
+      assert.deepEqual(await begin(store, [withKey('d')]), ['duplicate'])
+      assert.equal(await store.inbox.pruneDedupeKeys(before + LONG_MS, 100), 1)
+      assert.deepEqual(await begin(store, [withKey('d')]), ['new'])
     },
   },
   {

@@ -298,8 +298,13 @@ export interface InboxStore<Tx> {
    * when there is none. When `ordered`, only the earliest of each key counts.
    */
   nextDue(consumer: string, ordered: boolean): Promise<number | null>
-  /** Deletes the memory of messages that were done before a time, and dedupe keys, at most `limit`. @returns how many */
+  /** Deletes the memory of messages that were done before a time, at most `limit`. @returns how many */
   prune(before: number, limit: number): Promise<number>
+  /**
+   * Deletes dedupe keys that were noted before a time, at most `limit`; none whose message is not done, or was done since then.
+   * A key that is there tells duplicates also when the memory of its message is gone. @returns how many
+   */
+  pruneDedupeKeys(before: number, limit: number): Promise<number>
   /** How many messages are kept that are not done; those that are cost nothing here, however many there are. */
   depth(): Promise<readonly InboxDepth[]>
 }

@@ -125,6 +125,10 @@ export class MemoryInbox implements InboxStore<MemoryTransaction> {
     return this.#database.change([], (tx) => this.recorded.prune(tx, before, limit))
   }
 
+  pruneDedupeKeys(before: number, limit: number): Promise<number> {
+    return this.#database.change([], (tx) => this.recorded.pruneDedupeKeys(tx, before, limit))
+  }
+
   async depth(): Promise<readonly InboxDepth[]> {
     const counts = new Map<string, InboxDepth & { count: number }>()
     for (const { consumer, state } of this.recorded.rows.all(null)) {

@@ -6,8 +6,11 @@ import { Rows } from './rows.ts'
 import type { OpenTransaction } from './transaction.ts'
 
 interface DedupeRow {
-  readonly key: string
+  /** Its name in the table. */
+  readonly name: string
   readonly at: number
+  /** Name of the first message that had it. */
+  readonly first: string
 }
 
 const dedupeName = (consumer: string, { metadata }: Message): string | null =>
@@ -69,7 +72,7 @@ export class Recorded {
     }
     this.put(tx, row)
     const dedupe = dedupeName(consumer, message)
-    if (dedupe !== null) this.#dedupe.put(tx, dedupe, { key: dedupe, at: now })
+    if (dedupe !== null) this.#dedupe.put(tx, dedupe, { name: dedupe, at: now, first: inName(consumer, message.id) })
     return row
   }
 
@@ -77,15 +80,23 @@ export class Recorded {
     this.rows.put(tx, inName(row.consumer, row.message.id), row)
   }
 
-  /** Forgets what was done, and dedupe keys that were recorded, before a time. @returns how many */
+  /** Forgets what was done before a time. @returns how many */
   prune(tx: OpenTransaction, before: number, limit: number): number {
     const done = this.rows.all(tx).filter(({ state, stateAt }) => state === 'done' && stateAt < before)
     const forgotten = done.slice(0, limit)
     for (const { consumer, message } of forgotten) this.rows.delete(tx, inName(consumer, message.id))
-    const keys = this.#dedupe.all(tx).filter(({ at }) => at < before)
-    const keysForgotten = keys.slice(0, limit - forgotten.length)
-    for (const { key } of keysForgotten) this.#dedupe.delete(tx, key)
-    return forgotten.length + keysForgotten.length
+    return forgotten.length
+  }
+
+  /** Forgets dedupe keys that were noted before a time, unless their messages are not done or were done later. @returns how many */
+  pruneDedupeKeys(tx: OpenTransaction, before: number, limit: number): number {
+    const old = this.#dedupe.all(tx).filter(({ at, first }) => {
+      const row = this.rows.get(tx, first)
+      return at < before && (row === undefined || (row.state === 'done' && row.stateAt < before))
+    })
+    const forgotten = old.slice(0, limit)
+    for (const { name } of forgotten) this.#dedupe.delete(tx, name)
+    return forgotten.length
   }
 
   #held(tx: OpenTransaction, consumer: string, lane: string): boolean {

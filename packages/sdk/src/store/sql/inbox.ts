@@ -137,26 +137,28 @@ export class SqlInbox<Tx> implements InboxStore<Tx> {
     return this.#claims.nextDue(consumer, ordered)
   }
 
-  async prune(before: number, limit: number): Promise<number> {
-    const { names } = this.#db
-    const deleted = await this.#db.deleteSome(
-      names.inbox,
+  prune(before: number, limit: number): Promise<number> {
+    return this.#db.deleteSome(
+      this.#db.names.inbox,
       ['consumer', 'id'],
       // What is done was created before it was done: the index on `created_at` leads to all of them.
       sql`state = 'done' and created_at < ${Math.ceil(before)} and done_at < ${Math.ceil(before)}`,
       'created_at',
       limit,
     )
-    // A key outlives its message as long as that is not done.
-    await this.#db.deleteSome(
-      names.dedupe,
+  }
+
+  pruneDedupeKeys(before: number, limit: number): Promise<number> {
+    const { dedupe, inbox } = this.#db.names
+    const time = Math.ceil(before)
+    return this.#db.deleteSome(
+      dedupe,
       ['scope', 'dedupe_key'],
-      sql`at < ${Math.ceil(before)} and not exists (select 1 from ${raw(names.inbox)} i
-        where i.consumer = ${raw(names.dedupe)}.scope and i.id = ${raw(names.dedupe)}.message_id)`,
+      sql`at < ${time} and (select 1 from ${raw(inbox)} i where i.consumer = ${raw(dedupe)}.scope
+        and i.id = ${raw(dedupe)}.message_id and (i.state <> 'done' or i.done_at >= ${time})) is null`,
       'at',
       limit,
     )
-    return deleted
   }
 
   async depth(): Promise<readonly InboxDepth[]> {
