@@ -91,6 +91,7 @@ describe('a store over mysql2', () => {
         })
         expect(await dueIds(store)).toEqual(['a', 'b'])
         await store.inbox.prune(1, 10)
+        await store.inbox.pruneDedupeKeys(1, 10)
         await run('drop schema messaging')
         await close()
       })

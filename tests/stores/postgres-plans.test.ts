@@ -130,10 +130,41 @@ describe.skipIf(noPostgres !== null)(`PostgreSQL${noPostgres === null ? '' : `: 
     expect((await readOf(pool, schema, 'inbox')) - before).toBeLessThan(12 * count)
     await close()
   })
+
+  test('what is kept has its key and its dedupe key found by their names, and old dedupe keys are found by their age', async () => {
+    const { pool, store, schema, close } = await open()
+    const count = 100 * TIMES
+    const read = async () => ({
+      inbox: await readOf(pool, schema, 'inbox'),
+      keys: await readOf(pool, schema, 'inbox_key'),
+      dedupe: await readOf(pool, schema, 'dedupe'),
+    })
+    const opened = await read()
+    for (let time = 0; time < TIMES; time++) {
+      const messages = Array.from({ length: 100 }, (_, i) => {
+        const metadata = { correlationId: 'c', dedupeKey: `d${time}-${i}` }
+        return messageOf({ key: `k${time}-${i}`, keySeq: 1, metadata })
+      })
+      await keep(store, messages)
+    }
+    const kept = await read()
+    for (const table of ['inbox', 'keys', 'dedupe'] as const)
+      expect(kept[table] - opened[table], table).toBeLessThan(2 * count)
+    await finish(store, ...(await claim(store, { limit: count })))
+    const done = await read()
+    const future = Math.ceil(await store.now()) + 3_600_000
+    for (let time = 0; time < TIMES; time++) expect(await store.inbox.pruneDedupeKeys(future, 100)).toBe(100)
+    const pruned = await read()
+    expect(pruned.inbox - done.inbox).toBeLessThan(2 * count)
+    expect(pruned.dedupe - done.dedupe).toBeLessThan(4 * count)
+    await close()
+  })
 })
 
+type ReadTable = 'outbox' | 'inbox' | 'inbox_key' | 'dedupe'
+
 /** How many rows of a table were read so far, by whatever way. */
-async function readOf(pool: Pool, schema: string, table: 'outbox' | 'inbox' = 'outbox'): Promise<number> {
+async function readOf(pool: Pool, schema: string, table: ReadTable = 'outbox'): Promise<number> {
   // What the other connections have counted is seen once they are idle for a moment: each tells at the end of its next command.
   const clients = [await pool.connect(), await pool.connect()]
   for (const client of clients) {

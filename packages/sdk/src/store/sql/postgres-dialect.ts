@@ -46,9 +46,11 @@ export const postgresDialect: Dialect = {
     return sql`insert into ${raw(`${into} as o_ (${columns.join(', ')})`)} ${select}
       on conflict (${raw(key.join(', '))}) do update set ${raw(assignments.join(', '))}`
   },
-  deleteSome: (from, key, where, order, limit) =>
-    sql`delete from ${raw(from)} where (${raw(key.join(', '))}) in
-      (select ${raw(key.join(', '))} from ${raw(from)} where ${where} order by ${raw(order)} limit ${limit})`,
+  // By their places, which are looked up once. Joined by a key, a planner that takes the table for empty looks them up again
+  // for each of its rows; and a row that somebody else has changed meanwhile has another place, and stays.
+  deleteSome: (from, _key, where, order, limit) =>
+    sql`delete from ${raw(from)} where ctid = any(array(
+      select ctid from ${raw(from)} where ${where} order by ${raw(order)} limit ${limit}))`,
   among: (column, numbers) => sql`${raw(column)} = any(${`{${numbers.join(',')}}`}::bigint[])`,
   // A limit that the planner does not know. Otherwise, when it believes that there are fewer rows than that, it reads and
   // sorts all there are, for every batch of a backlog that has come since it was told how many there are.
