@@ -293,8 +293,12 @@ describe('plaintext', () => {
     expect(gaps(plain, accepting)).toEqual([])
     expect(gaps(locked, accepting)).toEqual([])
     expect(gaps(accepting, locked)).toEqual([])
-    expect(gaps(plain, locked)).toEqual([expect.stringContaining('are sent as they are and read with encryption around them')])
-    expect(gaps(locked, plain)).toEqual([expect.stringContaining('are sent with encryption around them and read as they are')])
+    expect(gaps(plain, locked)).toEqual([
+      expect.stringContaining('are sent as they are and read with encryption around them'),
+    ])
+    expect(gaps(locked, plain)).toEqual([
+      expect.stringContaining('are sent with encryption around them and read as they are'),
+    ])
   })
 })
 
