@@ -33,7 +33,7 @@ function onClock(db: Database, clock: { now(): number }) {
   return sqlite(db, { timeSql: 'test_now()' })
 }
 
-const cents = (db: Database): unknown => db.prepare('select cents from account').pluck().all()
+const cents = (db: Database): unknown => db.prepare('select cents from account order by id').pluck().all()
 
 describe.skipIf(noBetterSqlite !== null)(`SQLite in a test ${noBetterSqlite ?? ''}`, () => {
   test('delays and retries are due when the test says so', async () => {
