@@ -2,7 +2,7 @@ import { createSecretKey, type KeyObject } from 'node:crypto'
 import { SdkError } from '../errors.ts'
 
 /** Bytes of a key: AES-256. */
-export const KEY_BYTES = 32
+const KEY_BYTES = 32
 
 /** A key's name is written into every body. Without slashes: a name that a stranger sent may be looked up as a file's. */
 const KEY_ID = /^[\w.:-]{1,100}$/

@@ -13,7 +13,7 @@ import {
 import { isKeyId, secret, type BodyKeys } from './body-keys.ts'
 
 /** Media type of encrypted bodies; its parameter `of` is the content type inside. */
-export const ENCRYPTED = 'application/vnd.stathmos.encrypted'
+const ENCRYPTED = 'application/vnd.stathmos.encrypted'
 
 const ALGORITHM = 'aes-256-gcm'
 /** The layout that is written: the first byte of every body. */
