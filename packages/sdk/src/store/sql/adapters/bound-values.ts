@@ -12,10 +12,8 @@ export function boundValues(values: readonly SqlValue[]): SqlValue[] {
 
 /**
  * Whether a statement of the store comes back with rows, for clients that want to know it before. The store's own
- * statements only: none hides one word in a text.
+ * statements only: none hides one word in a text, and those that change and then select begin with a table that changes.
  */
 export function hasRows(text: string): boolean {
-  return /^\s*(select|pragma)\b|\breturning\b/i.test(text) || (/^\s*with\b/i.test(text) && !CHANGES.test(text))
+  return /^\s*(select|pragma|with)\b|\breturning\b/i.test(text)
 }
-
-const CHANGES = /\b(insert\s+into|update|delete\s+from)\b/i
